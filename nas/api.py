@@ -1,0 +1,273 @@
+"""The face in Python: the same power as the commands, as three small classes.
+
+What needs torch is imported by the method that needs it: looking at a front does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.catalog import find_space
+from nas.durations import seconds
+from nas.errors import NasError, RunError
+from nas.objectives import Budget
+from nas.pareto import choose, parse_rule
+from nas.records import TrialRecord, mark_front, read_json, summary, write_csv
+from nas.space import Space
+from nas.study.config import StudyConfig
+from nas.study.folder import RunFolder, next_folder
+from nas.study.front import front_numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.build import Network
+    from nas.data import Task
+    from nas.measure import Meter
+    from nas.retrain import Retrained
+    from nas.ship import Shipped
+    from nas.study.loop import Watcher
+
+
+def load_space(spec: str | Path) -> Space:
+    """Return a shipped space by name or a space file by path, every part and field of it checked.
+
+    Raises:
+        SpaceError: naming file, line, path, value and remedy.
+    """
+    from nas.study.check import check_space
+
+    space = find_space(spec)
+    check_space(space)
+    return space
+
+
+class Study:
+    """A search for the Pareto front of one space on one data set.
+
+    Args:
+        space: a Space, the name of a shipped one, or the path of a space file.
+        data: the name of a data set, the path of a .npz file, or a Task.
+        objectives, budgets, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
+        out: the run folder; None: `results/<space>-001`, or the first number that is free.
+        storage: an Optuna storage URL; None: `study.db` in the run folder.
+        resume: go on in an existing folder.
+    Raises:
+        NasError: anything the user can mend, before anything is written.
+
+    >>> study = Study("digits", objectives=["accuracy", "n_params"], out="results/doc")  # doctest: +SKIP
+    >>> front = study.search(trials=20)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        space: Space | str | Path = "digits",
+        data: str | Task = "digits",
+        objectives: Sequence[str] = ("accuracy", "latency_ms"),
+        budgets: Sequence[str] = (),
+        *,
+        out: str | Path | None = None,
+        storage: str | None = None,
+        resume: bool = False,
+        download: bool = False,
+        trial_time_limit: float | str | None = None,
+        **options: Any,
+    ) -> None:
+        from nas.study.check import check_space
+
+        self.space = space if isinstance(space, Space) else find_space(space)
+        check_space(self.space)
+        self.task = None if isinstance(data, str) else data
+        try:
+            self.config = StudyConfig(
+                space=self.space,
+                data=data if isinstance(data, str) else data.name,
+                objectives=tuple(objectives),
+                budgets=tuple(budgets),
+                trial_time_limit_s=None if trial_time_limit is None else seconds(trial_time_limit),
+                **options,
+            )
+        except TypeError as error:
+            raise NasError(f"Study: {error}") from None
+        self.folder = RunFolder(out if out is not None else next_folder(Path("results"), self.space.name))
+        self.storage, self.resume, self.download = storage, resume, download
+
+    def search(
+        self, trials: int | None = None, time_limit: float | str | None = None, *, watcher: Watcher | None = None
+    ) -> Front:
+        """Search until so many trials are trained (of this study, earlier ones included) or the time is over.
+
+        Args:
+            trials: None: no limit but time; 50 where there is neither.
+            time_limit: seconds, or text such as '15m'.
+        Returns:
+            The front found so far; call again to go on.
+        """
+        from nas.study.loop import Limits
+        from nas.study.session import load_data, open_search
+
+        if trials is None and time_limit is None:
+            trials = 50
+        limits = Limits(trials, None if time_limit is None else seconds(time_limit))
+        if self.task is None:
+            self.task = load_data(self.config, download=self.download)
+        with open_search(
+            self.config,
+            self.folder,
+            limits,
+            task=self.task,
+            storage_url=self.storage,
+            resume=self.resume,
+            watcher=watcher,
+        ) as search:
+            search.run()
+        self.resume = True
+        return Front.load(self.folder.path, task=self.task)
+
+
+class Front:
+    """The networks of a run that no other dominates, cheapest first."""
+
+    def __init__(
+        self, folder: RunFolder, config: StudyConfig, records: Sequence[TrialRecord], task: Task | None = None
+    ) -> None:
+        self.folder, self.config, self.records = folder, config, list(records)
+        self._task = task
+        first = next((o for o in config.parsed_objectives() if o.cheap), config.parsed_objectives()[0])
+        self.members = sorted(
+            (Member(self, r) for r in records if r.on_front), key=lambda m: first.loss(m.metrics[first.name])
+        )
+
+    @classmethod
+    def load(cls, run: str | Path, *, budgets: Sequence[str] = (), task: Task | None = None) -> Front:
+        """Read a run folder.
+
+        Args:
+            budgets: limits on any objective; the front is that of the trials which keep them.
+        Raises:
+            RunError: there is no run in the folder.
+            BudgetError: a budget that cannot be read.
+        """
+        folder = RunFolder(run)
+        config, records = folder.read()
+        if budgets:
+            limits = [Budget.parse(text) for text in budgets]
+            kept = [
+                r
+                for r in records
+                if r.state == "complete" and all(b.kept(r.metrics.get(b.objective, float("nan"))) for b in limits)
+            ]
+            records = mark_front(records, front_numbers(kept, config.parsed_objectives()))
+        return cls(folder, config, records, task)
+
+    @property
+    def task(self) -> Task:
+        """The data of the run, loaded when first needed."""
+        if self._task is None:
+            from nas.study.session import load_data
+
+            self._task = load_data(self.config)
+        return self._task
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.members)
+
+    def pick(self, rule: str) -> Member:
+        """Choose one network: `knee`, `best:accuracy where latency_ms<=1`, or `trial:17`.
+
+        Raises:
+            NasError: the rule cannot be read, or nothing fits it.
+        """
+        row = choose(parse_rule(rule), self.records, self.config.parsed_objectives())
+        return Member(self, next(r for r in self.records if r.number == row.number))
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the front as CSV, one row per network."""
+        write_csv(Path(path), [m.record for m in self.members], self.config.space.slots)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return the front as a table, one row per network."""
+        import pandas as pd
+
+        return pd.DataFrame([m.record.to_row() for m in self.members])
+
+    def plot(self, path: str | Path | None = None) -> Path:
+        """Draw the front as PNG; None: `front.png` in the run folder."""
+        from nas.report import plot_front
+
+        path = Path(path) if path is not None else self.folder.picture
+        objectives, budgets = self.config.parsed_objectives(), self.config.parsed_budgets()
+        title = f"{self.config.space.name} on {Path(self.config.data).stem}"
+        labels = {m.record.number: m.summary for m in self.members}
+        plot_front(path, self.records, objectives, budgets, title=title, labels=labels)
+        return path
+
+    def meter(self) -> Meter:
+        """Return the meter of the run: the same reference, the same calibration."""
+        from nas.measure import RUNTIMES, Calibration, Meter
+
+        kept = read_json(self.folder.machine).get("calibration")
+        if not isinstance(kept, dict):
+            raise RunError(f"{self.folder.machine}: holds no calibration; latencies cannot be compared")
+        return Meter(RUNTIMES[self.config.runtime](), Calibration.from_dict(kept))
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a run."""
+
+    front: Front
+    record: TrialRecord
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Every known figure by name: accuracy, latency_ms, macs, ..."""
+        return self.record.metrics
+
+    @property
+    def summary(self) -> str:
+        """Its blocks in a few words."""
+        return summary(self.front.config.space.resolve(self.record.arch))
+
+    def network(self) -> Network:
+        """Return the torch module with its weights, in evaluation mode.
+
+        Raises:
+            RunError: there are no weights of this trial.
+        """
+        from nas.ship import load_network
+
+        return load_network(self.front.config, self.record, self.front.task, self.front.folder)[1]
+
+    def retrain(self, seeds: int = 3, epochs: int | None = None, *, overwrite: bool = False) -> Retrained:
+        """Train it on all data but the test set, once per seed, and judge it there; see `nas.retrain.retrain`."""
+        from nas.retrain import retrain
+        from nas.study.limits import training_process
+
+        config, folder = self.front.config, self.front.folder.retrained_trial(self.record.number)
+        with training_process():
+            return retrain(
+                config, self.record, self.front.task, folder, seeds=seeds, epochs=epochs, overwrite=overwrite
+            )
+
+    def export(self, path: str | Path | None = None, *, overwrite: bool = False) -> Shipped:
+        """Write a checked ONNX file and measure it again; see `nas.ship.ship`."""
+        from nas.ship import ship
+        from nas.study.limits import training_process
+
+        with training_process():
+            return ship(
+                self.front.config,
+                self.record,
+                self.front.task,
+                self.front.folder,
+                self.front.meter(),
+                path=None if path is None else Path(path),
+                overwrite=overwrite,
+            )

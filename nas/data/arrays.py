@@ -1,0 +1,164 @@
+"""A data set as it was found: plain arrays, and the checks that they can be learned from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.errors import DataError
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Arrays:
+    """Labelled arrays before any split, change of layout or standardisation."""
+
+    name: str
+    where: str
+    """What an error message calls them: a path, or the data set's name."""
+
+    x_train: np.ndarray
+    """(n, ...), numbers; see `layout`."""
+
+    y_train: np.ndarray
+    """(n,), integers or strings."""
+
+    x_test: np.ndarray | None = None
+    y_test: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    """(n_classes,) names; integer labels index it. Without it the classes are the sorted labels."""
+
+    layout: str | None = None
+    """NCHW, NHWC or NHW for images, NCT or NTC for sequences, NF for vectors; None: by the number of axes."""
+
+
+def check(arrays: Arrays) -> None:
+    """Check the arrays one by one and against each other; the labels' values are `encode_labels`'s matter.
+
+    Raises:
+        DataError: naming the array, what was found in it and the remedy.
+    """
+    where, x_train, x_test = arrays.where, arrays.x_train, arrays.x_test
+    if (x_test is None) != (arrays.y_test is None):
+        has, lacks = ("y_test", "x_test") if x_test is None else ("x_test", "y_test")
+        raise DataError(f"{where}: {has} without {lacks}; add {lacks}, or leave both away")
+    _check_pair(where, "train", x_train, arrays.y_train)
+    if x_test is None or arrays.y_test is None:
+        return
+    _check_pair(where, "test", x_test, arrays.y_test)
+    if x_test.shape[1:] != x_train.shape[1:]:
+        raise DataError(
+            f"{where}: x_test has samples of shape {x_test.shape[1:]}, x_train of {x_train.shape[1:]}; "
+            "prepare both in the same way"
+        )
+    if (x_test.dtype == np.uint8) != (x_train.dtype == np.uint8):
+        raise DataError(
+            f"{where}: x_train is {x_train.dtype}, x_test is {x_test.dtype}, so their scales may differ; "
+            "store both in the same type"
+        )
+
+
+def _check_pair(where: str, part: str, x: np.ndarray, y: np.ndarray) -> None:
+    if x.dtype.kind not in "fiub":
+        raise DataError(f"{where}: x_{part} holds {x.dtype}, not numbers; store it as float32 or uint8")
+    if x.ndim not in (2, 3, 4):
+        raise DataError(
+            f"{where}: x_{part} has {x.ndim} axes, shape {x.shape}; expected samples first, then (F,) for vectors, "
+            "(C, T) for sequences or (C, H, W) for images"
+        )
+    if x.size == 0:
+        raise DataError(f"{where}: x_{part} is empty, shape {x.shape}; it needs samples with at least one value each")
+    if y.ndim != 1:
+        remedy = "store y.argmax(1)" if y.ndim == 2 and y.shape[1] > 1 else "store y.ravel()"
+        raise DataError(f"{where}: y_{part} has shape {y.shape}; expected one label per sample, (n,): {remedy}")
+    if len(x) != len(y):
+        raise DataError(f"{where}: x_{part} has {len(x)} samples, y_{part} has {len(y)} labels; they must pair up")
+    if x.dtype.kind == "f":
+        bad = ~np.isfinite(x)
+        if bad.any():
+            first = tuple(int(i[0]) for i in np.nonzero(bad))
+            raise DataError(
+                f"{where}: x_{part} holds {int(bad.sum())} values that are NaN or infinite, the first ({x[first]}) at "
+                f"index {first}; fill them in or drop those samples"
+            )
+
+
+def encode_labels(arrays: Arrays) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """Return y_train and y_test as indices into the classes, int64 (n,), and the classes' names.
+
+    Raises:
+        DataError: labels that are no classes, or classes that cannot be learned: fewer than two of them, or one
+            with fewer than two training samples, since training and validation each need one.
+    """
+    where, y_train = arrays.where, _labels(arrays, "train")
+    if arrays.classes is not None:
+        classes = np.asarray(arrays.classes)
+        classes = _as_text(classes) if classes.dtype.kind in "USiub" else classes
+        if classes.ndim != 1 or classes.dtype.kind != "U":
+            raise DataError(
+                f"{where}: classes is {classes.dtype} of shape {classes.shape}; expected names, (n_classes,)"
+            )
+        names, counts = np.unique(classes, return_counts=True)
+        if len(names) < len(classes):
+            raise DataError(f"{where}: classes names '{names[counts > 1][0]}' twice; every class needs its own name")
+        known = classes if y_train.dtype.kind == "U" else np.arange(len(classes))
+    else:
+        known = np.unique(y_train)
+        # -1 and 1 is a custom for two classes; any other negative label is mostly a mark for "no label".
+        if known.dtype.kind == "i" and known[0] < 0 and known.tolist() != [-1, 1]:
+            raise DataError(
+                f"{where}: y_train holds the negative label {known[0]} ({int((y_train < 0).sum())} times in all are "
+                "negative); drop the unlabelled samples, or count the classes from 0"
+            )
+        classes = _as_text(known)
+    y = _index(where, "train", y_train, known)
+    present = np.bincount(y, minlength=len(classes))
+    if (present > 0).sum() < 2:
+        raise DataError(f"{where}: y_train holds one class only, '{classes[y[0]]}'; classification needs two or more")
+    if present.min() < 2:
+        few = int(present.argmin())
+        found = "a single sample" if present[few] else "no sample"
+        more = f" ({int((present < 2).sum())} such classes)" if (present < 2).sum() > 1 else ""
+        raise DataError(
+            f"{where}: class '{classes[few]}' has {found} in y_train{more}; training and validation need at least one "
+            "each: add samples, or remove the class"
+        )
+    y_test = None if arrays.y_test is None else _index(where, "test", _labels(arrays, "test"), known)
+    return y, y_test, tuple(classes.tolist())
+
+
+def _labels(arrays: Arrays, part: str) -> np.ndarray:
+    y = np.asarray(arrays.y_train if part == "train" else arrays.y_test)
+    if y.dtype.kind == "S":
+        return _as_text(y)
+    if y.dtype.kind == "b":
+        return y.astype(np.int64)
+    if y.dtype.kind not in "iuU":
+        raise DataError(
+            f"{arrays.where}: y_{part} holds {y.dtype}; expected class labels, integers or strings: store "
+            "y.astype(int), or the names"
+        )
+    return y
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    return np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values.astype(str)
+
+
+def _index(where: str, part: str, y: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the position of each label in `known`."""
+    if (y.dtype.kind == "U") != (known.dtype.kind == "U"):
+        raise DataError(f"{where}: y_{part} holds {y.dtype}, y_train other labels than that; use the same in both")
+    order = np.argsort(known)
+    at = np.clip(np.searchsorted(known, y, sorter=order), 0, len(known) - 1)
+    index = order[at]
+    wrong = np.flatnonzero(known[index] != y)
+    if len(wrong):
+        first = int(wrong[0])
+        shown = known.tolist()
+        span = f"{shown[0]} to {shown[-1]}" if len(shown) > 10 else ", ".join(map(str, shown))
+        raise DataError(
+            f"{where}: y_{part}[{first}] is {y[first].item()!r}, which is no class ({len(wrong)} such labels); "
+            f"the classes are {span}"
+        )
+    return index.astype(np.int64)

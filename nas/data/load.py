@@ -1,0 +1,112 @@
+"""From the name of a data set, or a file, to a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nas.data.arrays import Arrays, check, encode_labels
+from nas.data.datasets import DATASETS
+from nas.data.layout import arrange, canonical
+from nas.data.npz import read_npz
+from nas.data.split import stratified
+from nas.data.task import Task, standardise
+from nas.errors import DataError, did_you_mean
+from nas.rng import generator
+
+
+def load_task(
+    spec: str,
+    *,
+    input: str | None = None,
+    seed: int = 0,
+    val_share: float = 0.2,
+    data_root: str | Path = "data",
+    download: bool = False,
+) -> Task:
+    """Load a data set by name or from a .npz file, and split a validation set from its training samples.
+
+    Args:
+        spec: a name in `DATASETS`, or a path to a .npz file with `x_train`, `y_train` and, optionally, `x_test`,
+            `y_test`, `classes` and `layout` (see `Arrays`).
+        input: what the space reads. "image": maps (C, H, W). "sequence": tokens (T, C); an image gives its rows as
+            tokens, (H, C*W), a vector one value per token, (F, 1). "vector": (F,), images and sequences flattened.
+            None: what the data are.
+        seed: decides the validation split, and nothing else.
+        val_share: share of the training samples kept for validation, in (0, 1), the same share of every class.
+        data_root: folder of the named data sets that come as files.
+        download: fetch a named data set that is not there. Nothing is fetched without it.
+    Raises:
+        DataError: data that are not there or cannot be learned from; names the place, what was found, the remedy.
+    """
+    return make_task(_find(str(spec), Path(data_root), download), input=input, seed=seed, val_share=val_share)
+
+
+def make_task(arrays: Arrays, *, input: str | None = None, seed: int = 0, val_share: float = 0.2) -> Task:
+    """Check, arrange, split and standardise `arrays`; arguments and errors as for `load_task`."""
+    if not 0 < val_share < 1:
+        raise DataError(f"val_share must be in (0, 1), got {val_share}; for a fifth write 0.2")
+    check(arrays)
+    y, y_test, classes = encode_labels(arrays)
+    x, kind = canonical(arrays.x_train, arrays.layout, input, arrays.where)
+
+    val = stratified(y, val_share, generator(seed, "split"))
+    train = np.setdiff1d(np.arange(len(y)), val)
+    mean, std = _statistics(x[train], kind, input, arrays.where)
+
+    x = arrange(x, kind, input, arrays.where)
+    test = None
+    if arrays.x_test is not None and y_test is not None:
+        x_test, _ = canonical(arrays.x_test, arrays.layout, input, arrays.where)
+        test = np.ascontiguousarray(arrange(x_test, kind, input, arrays.where)), y_test
+    return Task(
+        name=arrays.name,
+        in_shape=x.shape[1:],
+        classes=classes,
+        x_train=standardise(x[train], mean, std),
+        y_train=torch.from_numpy(y[train]),
+        x_val=standardise(x[val], mean, std),
+        y_val=torch.from_numpy(y[val]),
+        mean=mean,
+        std=std,
+        _test=test,
+    )
+
+
+def _find(spec: str, data_root: Path, download: bool) -> Arrays:
+    if spec in DATASETS:
+        return DATASETS[spec](data_root, download)
+    path = Path(spec).expanduser()
+    if path.exists() or path.suffix == ".npz":
+        return read_npz(path)
+    raise DataError(f"{did_you_mean('data set', spec, DATASETS)}; nor is there a file {spec!r} (.npz)")
+
+
+def _statistics(
+    x: np.ndarray, kind: str, input: str | None, where: str, chunk: int = 4096
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation for each channel of what `arrange` makes of `x`.
+
+    They are taken over each channel of the data themselves, then put where `arrange` puts that channel: a flattened
+    image is standardised as the image would be, since a pixel that hardly ever changes has no scale worth dividing by.
+    """
+    axis = 2 if kind == "sequence" else 1
+    over = tuple(i for i in range(x.ndim) if i != axis)
+    unit = 255.0 if x.dtype == np.uint8 else 1.0
+    parts = [x[i : i + chunk] for i in range(0, len(x), chunk)]  # float64 of all at once would be the peak of a run
+    n = x.size // x.shape[axis]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = sum(p.sum(over, dtype=np.float64, keepdims=True) for p in parts) / n
+        std = np.sqrt(sum(np.square(p - mean).sum(over, keepdims=True) for p in parts) / n)
+    largest = np.maximum(*(np.abs(f(x, axis=over, keepdims=True).astype(np.float64)) for f in (np.min, np.max)))
+    if not (np.isfinite(std).all() and np.isfinite(mean).all()):
+        raise DataError(f"{where}: x_train holds values up to {largest.max():.3g}, too large to scale; check its units")
+    std = np.where(std <= 1e-12 * largest, unit, std)  # a constant channel has a rounding error for a deviation
+
+    def placed(per_channel: np.ndarray) -> tuple[float, ...]:
+        one = arrange(np.broadcast_to(per_channel / unit, (1, *x.shape[1:])), kind, input, where)[0]
+        return tuple((one[:, 0, 0] if one.ndim == 3 else one[0] if one.ndim == 2 else one).tolist())
+
+    return placed(mean), placed(std)

@@ -1,0 +1,80 @@
+"""A task: what a network is trained and judged on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.errors import DataError
+from nas.shapes import Shape
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Task:
+    """Classification data in memory, standardised once, ready to be indexed.
+
+    `x_*` are float32 (n, *in_shape), `y_*` int64 (n,) indices into `classes`; all contiguous.
+    The test set has one door, `test()`, so that nothing but a final judgement can come across it.
+    """
+
+    name: str
+    in_shape: Shape
+    """(C, H, W), (T, C) or (F,)."""
+
+    classes: tuple[str, ...]
+    x_train: Tensor = field(repr=False)
+    y_train: Tensor = field(repr=False)
+    x_val: Tensor = field(repr=False)
+    y_val: Tensor = field(repr=False)
+    mean: tuple[float, ...] = field(repr=False)
+    """Per channel: C of (C, H, W), C of (T, C), each of (F,); of the training split alone. In the units of the data,
+    where uint8 counts as value / 255."""
+
+    std: tuple[float, ...] = field(repr=False)
+    """As `mean`; 1 where a channel is constant."""
+
+    _test: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
+    """Test samples (n, *in_shape) in the type of the file, and their class indices."""
+
+    @property
+    def n_outputs(self) -> int:
+        """How many logits a network gives: one per class."""
+        return len(self.classes)
+
+    def full(self) -> tuple[Tensor, Tensor]:
+        """Return training and validation samples together, for a final training."""
+        return torch.cat([self.x_train, self.x_val]), torch.cat([self.y_train, self.y_val])
+
+    def test(self) -> tuple[Tensor, Tensor]:
+        """Return the test set, standardised like the rest.
+
+        Raises:
+            DataError: the data have none.
+        """
+        if self._test is None:
+            raise DataError(
+                f"{self.name}: the data have no test set, so the final accuracy cannot be measured on unseen samples; "
+                "add x_test and y_test to the .npz file"
+            )
+        x, y = self._test
+        return standardise(x, self.mean, self.std), torch.from_numpy(y.copy())
+
+
+def standardise(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Return (x - mean) / std as a contiguous float32 tensor; uint8 is divided by 255 first, as by ToTensor.
+
+    Args:
+        x: (n, C, H, W), (n, T, C) or (n, F); any type of number. float64 and integers are standardised as float64, so
+            that a large offset (a time stamp) does not eat the digits that differ.
+    """
+    exact = np.dtype("f4" if x.dtype in (np.uint8, np.float16, np.float32, np.bool_) else "f8")
+    z: np.ndarray = x.astype(exact, order="C")
+    if x.dtype == np.uint8:
+        np.divide(z, 255, out=z)
+    shape = (-1, 1, 1) if x.ndim == 4 else (-1,)
+    np.subtract(z, np.array(mean, exact).reshape(shape), out=z)
+    np.divide(z, np.array(std, exact).reshape(shape), out=z)
+    return torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))

@@ -1,0 +1,225 @@
+"""A torch module as an ONNX file: written whole or not at all, and compared with the module on real inputs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.errors import NasError
+from nas.shapes import Shape
+
+if TYPE_CHECKING:
+    import onnxruntime
+    import torch
+    from torch import Tensor, nn
+
+OPSET = 17
+"""The first opset with LayerNormalization as one node; every runtime in use today reads it."""
+
+_SMALLEST_SCALE = 1e-2
+"""Outputs below this are compared as if they were this large: less is rounding of the activations before them."""
+
+_KNOWN_WARNINGS: tuple[tuple[type[Warning], str], ...] = (
+    (DeprecationWarning, "You are using the legacy TorchScript-based ONNX export"),
+    (DeprecationWarning, "The feature will be removed. Please remove usage of this function"),
+    # Written for recurrent nets whose initial state is an input; ours is made from the input, for any batch.
+    (UserWarning, "Exporting a model to ONNX with a batch_size other than 1"),
+)
+
+
+def export_onnx(module: nn.Module, in_shape: Shape, path: Path, *, metadata: Mapping[str, str] = {}) -> None:
+    """Write `module` in eval mode to `path`, replacing what is there; the file appears whole or not at all.
+
+    The tracing exporter is used, not the one on top of torch.export: it takes milliseconds instead of seconds and
+    keeps LSTM, GRU and RNN as one node each for any length. What it cannot see, a branch on the values of a tensor,
+    `check_parity` does.
+
+    Args:
+        module: takes (N, *in_shape) float32, returns one tensor. The mode of each of its parts is restored.
+        in_shape: without the batch axis, which is called "batch" in the file and may be of any size.
+        path: its folder is made where missing. Input and output are called "input" and "logits".
+        metadata: goes into the file's `metadata_props`.
+    Raises:
+        NasError: the network holds an operator that ONNX does not have.
+    """
+    with _written_whole(Path(path)) as temporary:
+        _write(module, in_shape, temporary, metadata)
+
+
+def check_parity(
+    module: nn.Module,
+    path: Path,
+    inputs: Tensor,
+    batch_sizes: Sequence[int] = (1, 7),
+    tolerance: float = 1e-4,
+) -> float:
+    """Return the largest absolute difference between the outputs of `module` and of the file at `path`.
+
+    Args:
+        module: the network the file was made of; compared in eval mode, each part's mode is restored.
+        path: the ONNX file, run by ONNX Runtime on one thread.
+        inputs: (n, *in_shape) real ones; they are repeated where a batch is larger than n.
+        batch_sizes: a file whose batch axis was frozen while tracing passes at one of them only.
+        tolerance: largest difference allowed, as a share of the largest absolute output of the module (of 0.01 where
+            the outputs are smaller than that).
+    Raises:
+        NasError: the file cannot be run, the difference is beyond the tolerance, or an output is not finite.
+    """
+    return _compare(module, Path(path), inputs, batch_sizes, tolerance, name=str(path))
+
+
+def export_checked(
+    module: nn.Module,
+    in_shape: Shape,
+    path: Path,
+    inputs: Tensor,
+    metadata: Mapping[str, str] = {},
+    *,
+    overwrite: bool = False,
+    batch_sizes: Sequence[int] = (1, 7),
+    tolerance: float = 1e-4,
+) -> float:
+    """Export `module`, compare the file with it, and only then give the file its name.
+
+    Returns:
+        What `check_parity` found.
+    Raises:
+        NasError: `path` exists and `overwrite` is False; or what `export_onnx` and `check_parity` raise, after which
+            `path` is as it was before.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise NasError(f"{path} exists already; choose another name, or allow it to be overwritten")
+    with _written_whole(path) as temporary:
+        _write(module, in_shape, temporary, metadata)
+        return _compare(module, temporary, inputs, batch_sizes, tolerance, name=str(path))
+
+
+def quiet_session(model: Path | bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session on the CPU that writes nothing to stderr: what goes wrong, it raises.
+
+    Args:
+        model: an ONNX file, or its bytes.
+        threads: within an operator; operators run one after the other, all graph optimisations on.
+    Raises:
+        NasError: the model cannot be loaded.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 4  # fatal
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has a class for each status, below Exception
+        place = "the model in memory" if isinstance(model, bytes) else model
+        raise NasError(f"{place}: ONNX Runtime cannot load it: {error}\n  write it again with 'nas export'") from error
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Put every part of `module` into eval mode, and each back into its own mode afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where the parameters of `module` are; the CPU where it has none."""
+    import torch
+
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+
+def _write(module: nn.Module, in_shape: Shape, path: Path, metadata: Mapping[str, str]) -> None:
+    import onnx
+    import torch
+
+    # A batch of 2: an axis of size 1 is broadcast in places where it is not meant to be, and a trace keeps that.
+    example = torch.zeros(2, *in_shape, device=device_of(module))
+    with eval_mode(module), warnings.catch_warnings():
+        for category, message in _KNOWN_WARNINGS:
+            warnings.filterwarnings("ignore", message, category)
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        try:
+            torch.onnx.export(
+                module,
+                (example,),
+                path,
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=["input"],
+                output_names=["logits"],
+                dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}},
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise NasError(
+                f"{type(module).__name__}: cannot be exported to ONNX (opset {OPSET}): {reason}\n"
+                "  write the block that uses this operator with others"
+            ) from error
+    properties = onnx.ModelProto()
+    for key, value in metadata.items():
+        properties.metadata_props.add(key=key, value=value)
+    # Two protobuf messages in a row are their union: no need to parse the network for a few strings.
+    with path.open("ab") as file:
+        file.write(properties.SerializeToString())
+
+
+def _compare(
+    module: nn.Module, path: Path, inputs: Tensor, batch_sizes: Sequence[int], tolerance: float, name: str
+) -> float:
+    import numpy as np
+    import torch
+
+    if not len(inputs):
+        raise ValueError("parity is checked on at least one input, got none")
+    session = quiet_session(path)
+    worst = 0.0
+    for batch_size in batch_sizes:
+        batch = inputs[torch.arange(batch_size) % len(inputs)]
+        with eval_mode(module), torch.no_grad():
+            expected = module(batch.to(device_of(module))).cpu().numpy()
+        try:
+            (actual,) = session.run(["logits"], {"input": batch.cpu().numpy()})
+        except Exception as error:  # ONNX Runtime has a class for each status, below Exception
+            raise NasError(f"{name}: cannot be run at batch size {batch_size}: {error}") from error
+        if actual.shape != expected.shape:
+            raise NasError(f"{name}: at batch size {batch_size} the output is {actual.shape}, not {expected.shape}")
+        if not np.isfinite(expected).all():
+            raise NasError(f"{name}: at batch size {batch_size} the network's own output is not finite; train it again")
+        difference = float(np.abs(actual - expected).max(initial=0.0))
+        limit = tolerance * max(float(np.abs(expected).max(initial=0.0)), _SMALLEST_SCALE)
+        if not difference <= limit:  # NaN is beyond any limit
+            raise NasError(
+                f"{name}: at batch size {batch_size} the file's output differs from the network's by {difference:.3g}, "
+                f"more than {limit:.3g} allowed\n"
+                "  a block that branches on the values or the batch size of its input cannot be traced"
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[Path]:
+    """Yield a name beside `path` to write to; it becomes `path` if the block ends well, and is removed if not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,144 @@
+"""What is optimised and what is limited: objectives, budgets, and measured values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from nas.errors import BudgetError, NasError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A figure of a network that a search can improve."""
+
+    name: str
+    unit: str
+    direction: Literal["minimize", "maximize"]
+    cheap: bool
+    """Known before any training (a price), as against known after it."""
+
+    def loss(self, value: float) -> float:
+        """Return `value` turned so that less is better.
+
+        >>> OBJECTIVES["accuracy"].loss(0.9), OBJECTIVES["macs"].loss(10.0)
+        (-0.9, 10.0)
+        """
+        return value if self.direction == "minimize" else -value
+
+
+OBJECTIVES: dict[str, Objective] = {
+    o.name: o
+    for o in (
+        Objective("accuracy", "share", "maximize", cheap=False),
+        Objective("loss", "nats", "minimize", cheap=False),
+        Objective("latency_ms", "ms", "minimize", cheap=True),
+        Objective("macs", "multiply-adds", "minimize", cheap=True),
+        Objective("n_params", "parameters", "minimize", cheap=True),
+        Objective("size_bytes", "bytes", "minimize", cheap=True),
+    )
+}
+"""Every objective by name. `loss` is the validation cross-entropy without label smoothing."""
+
+PRICES: tuple[str, ...] = tuple(name for name, o in OBJECTIVES.items() if o.cheap)
+
+
+def parse_objective(name: str) -> Objective:
+    """Return the objective `name`; an unknown name gets the nearest one suggested."""
+    if name not in OBJECTIVES:
+        raise NasError(did_you_mean("objective", name, OBJECTIVES))
+    return OBJECTIVES[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measured or counted figure with its 95 % interval; a count has no width."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def exact(cls, value: float) -> Measurement:
+        """Return a figure known without error."""
+        return cls(value, value, value)
+
+
+Prices = Mapping[str, Measurement]
+"""Price name to measurement, for all of `PRICES`."""
+
+DRIFT = 0.03
+"""Share by which a latency may read differently another day."""
+
+_BUDGET = re.compile(r"^\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*([kMG]?)\s*$")
+_SCALE = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A hard limit on one objective.
+
+    >>> Budget.parse("latency_ms<=2").kept(1.9), Budget.parse("n_params<=100k").limit
+    (True, 100000.0)
+    >>> str(Budget.parse(" latency_ms <= 2.0 "))
+    'latency_ms<=2'
+    """
+
+    objective: str
+    sense: Literal["<=", ">=", "<", ">"]
+    limit: float
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read `NAME<=NUMBER` (or >=, <, >); the number may end in k, M or G.
+
+        Raises:
+            BudgetError: the text is no such thing, or names no objective.
+        """
+        match = _BUDGET.match(text)
+        if match is None:
+            raise BudgetError(f"budget {text!r} cannot be read; write e.g. 'latency_ms<=2' or 'n_params<=100k'")
+        name, sense, number, scale = match.groups()
+        if name not in OBJECTIVES:
+            raise BudgetError(f"budget {text!r}: {did_you_mean('objective', name, OBJECTIVES)}")
+        try:
+            limit = float(number) * _SCALE[scale]
+        except ValueError:
+            raise BudgetError(f"budget {text!r}: {number!r} is not a number") from None
+        return cls(name, sense, limit)  # type: ignore[arg-type]  # the pattern admits these four alone
+
+    def kept(self, value: float) -> bool:
+        """Whether `value` keeps the limit; NaN does not."""
+        if self.sense == "<=":
+            return value <= self.limit
+        if self.sense == ">=":
+            return value >= self.limit
+        if self.sense == "<":
+            return value < self.limit
+        return value > self.limit
+
+    def violation(self, value: float) -> float:
+        """Return how far `value` is beyond the limit, as a share of it; 0.0 where the limit is kept."""
+        return 0.0 if self.kept(value) else abs(value - self.limit) / (abs(self.limit) or 1.0)
+
+    def worst(self, measurement: Measurement) -> float:
+        """Return the figure that has to keep the limit: the far end of a measured interval, and 3 % more.
+
+        A limit is to be kept by whoever measures the network next week: the speed of a machine drifts, and ratios to a
+        reference net, measured hours apart, moved by up to 2.6 %. A count has no interval and stands as it is.
+
+        >>> Budget.parse("latency_ms<=1").worst(Measurement(0.9, 0.88, 0.93))
+        0.9579...
+        >>> Budget.parse("macs<=1k").worst(Measurement.exact(1000))
+        1000
+        """
+        if measurement.low == measurement.high:
+            return measurement.value
+        if self.sense.startswith("<"):
+            return measurement.high * (1 + DRIFT)
+        return measurement.low * (1 - DRIFT)
+
+    def __str__(self) -> str:
+        return f"{self.objective}{self.sense}{self.limit:.12g}"

@@ -1,0 +1,235 @@
+"""TrialRecord <-> plain dict (kept in the study's storage) <-> CSV row. No torch, no Optuna."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from nas.errors import RunError, SpaceError
+from nas.objectives import PRICES, Measurement
+from nas.space import Architecture
+
+State: TypeAlias = Literal["complete", "over_budget", "stopped_early", "duplicate", "failed"]
+
+COLUMNS = (
+    *("trial", "state", "on_front", "accuracy", "latency_ms", "latency_ms_low", "latency_ms_high", "macs"),
+    *("n_params", "size_bytes", "epochs", "train_seconds", "fingerprint", "architecture"),
+    *("loss", "duplicate_of", "reason"),
+)
+"""First columns of trials.csv and front.csv; one per parameter path follows, empty where it is inactive."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What became of one trial.
+
+    Attributes:
+        number: the trial's number within its study, from 0.
+        arch: the choices used.
+        state: complete, over_budget (priced, never trained), stopped_early, duplicate (equal to an earlier trial,
+            not trained again) or failed.
+        prices: figures known before training, by name; empty where the network could not be built.
+        scores: figures known after training (accuracy, loss), on validation data.
+        epochs: epochs trained; 0 where there was no training.
+        train_seconds: wall time of training and validating, in seconds.
+        key: names the network built and its training, so that equal trials are known.
+        duplicate_of: the trial that this one equals.
+        reason: why it failed, or which budget it is over.
+        curve: validation accuracy after each epoch.
+    """
+
+    number: int
+    arch: Architecture
+    state: State
+    prices: Mapping[str, Measurement] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+    epochs: int = 0
+    train_seconds: float = 0.0
+    key: str = ""
+    duplicate_of: int | None = None
+    reason: str = ""
+    curve: tuple[float, ...] = ()
+    on_front: bool = False
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Every known figure by its name."""
+        return {**self.scores, **{name: m.value for name, m in self.prices.items()}}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a storage keeps beside number and architecture, as JSON-able values."""
+        return {
+            "state": self.state,
+            "prices": {name: [m.value, m.low, m.high] for name, m in self.prices.items()},
+            "scores": dict(self.scores),
+            "epochs": self.epochs,
+            "train_seconds": self.train_seconds,
+            "key": self.key,
+            "duplicate_of": self.duplicate_of,
+            "reason": self.reason,
+            "curve": list(self.curve),
+        }
+
+    @classmethod
+    def from_dict(cls, number: int, arch: Architecture, kept: Mapping[str, Any]) -> TrialRecord:
+        """Undo `to_dict`."""
+        return cls(
+            number=number,
+            arch=arch,
+            state=kept["state"],
+            prices={name: Measurement(*values) for name, values in kept["prices"].items()},
+            scores=kept["scores"],
+            epochs=kept["epochs"],
+            train_seconds=kept["train_seconds"],
+            key=kept["key"],
+            duplicate_of=kept["duplicate_of"],
+            reason=kept["reason"],
+            curve=tuple(kept["curve"]),
+        )
+
+    def to_row(self) -> dict[str, object]:
+        """Return the cells of this trial's CSV row, by column."""
+        cells: dict[str, object] = {
+            "trial": self.number,
+            "state": self.state,
+            "on_front": "true" if self.on_front else "false",
+            "epochs": self.epochs or "",
+            "train_seconds": f"{self.train_seconds:.3f}" if self.train_seconds else "",
+            "fingerprint": self.arch.fingerprint(),
+            "architecture": self.arch.to_json(),
+            "duplicate_of": "" if self.duplicate_of is None else self.duplicate_of,
+            "reason": self.reason,
+        }
+        for name, value in self.metrics.items():
+            cells[name] = int(value) if name in PRICES and float(value).is_integer() and name != "latency_ms" else value
+        if latency := self.prices.get("latency_ms"):
+            cells |= {"latency_ms_low": latency.low, "latency_ms_high": latency.high}
+        return {**cells, **self.arch.values}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, str]) -> TrialRecord:
+        """Undo `to_row`; the curve and the key are not in a CSV.
+
+        Raises:
+            ValueError, KeyError: the row is not one of ours.
+        """
+        prices = {name: Measurement.exact(float(row[name])) for name in PRICES if row.get(name)}
+        if "latency_ms" in prices and row.get("latency_ms_low"):
+            value = prices["latency_ms"].value
+            prices["latency_ms"] = Measurement(value, float(row["latency_ms_low"]), float(row["latency_ms_high"]))
+        return cls(
+            number=int(row["trial"]),
+            arch=Architecture.from_json(row["architecture"]),
+            state=row["state"],  # type: ignore[arg-type]
+            prices=prices,
+            scores={name: float(row[name]) for name in ("accuracy", "loss") if row.get(name)},
+            epochs=int(row["epochs"] or 0),
+            train_seconds=float(row["train_seconds"] or 0),
+            duplicate_of=int(row["duplicate_of"]) if row["duplicate_of"] else None,
+            reason=row["reason"],
+            on_front=row["on_front"] == "true",
+        )
+
+
+def mark_front(records: Sequence[TrialRecord], front: Iterable[int]) -> list[TrialRecord]:
+    """Return the records with `on_front` set for exactly the trial numbers in `front`."""
+    members = set(front)
+    return [replace(r, on_front=r.number in members) for r in records]
+
+
+def write_csv(path: Path, records: Iterable[TrialRecord], parameters: Iterable[str]) -> None:
+    """Write one row per record, atomically: a reader sees the old file or the new one.
+
+    Args:
+        parameters: every parameter path of the space, in its order; a column each.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*COLUMNS, *parameters], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in r.to_row().items()} for r in records)
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[TrialRecord]:
+    """Read what `write_csv` wrote.
+
+    Raises:
+        RunError: there is no such file, or it is none of ours.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+    records = []
+    for line, row in enumerate(rows, start=2):
+        try:
+            records.append(TrialRecord.from_row(row))
+        except (KeyError, ValueError, TypeError, SpaceError) as error:
+            raise RunError(f"{path}: row {line} is not a trial of ours: {type(error).__name__} {error}") from None
+    return records
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file atomically: to a neighbour first, then renamed."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON as `write_text` does; NaN and infinities become null."""
+    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        RunError: there is none.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise RunError(f"{path}: not a JSON object")
+    return found
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _cell(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def summary(tree: Mapping[str, object]) -> str:
+    """Return the blocks of a resolved tree in a few words, each with its width.
+
+    >>> summary({"stem": {"conv": {"width": 16}}, "body": [{"lstm": {"hidden": 8}}, "identity"], "head": {"pool": {}}})
+    'conv 16 > lstm 8 > identity > pool'
+    """
+    return " > ".join(_names([tree.get(s) for s in ("stem", "body", "head") if s in tree]))
+
+
+def _names(here: object) -> list[str]:
+    if isinstance(here, list):
+        return [name for child in here for name in _names(child)]
+    if not isinstance(here, Mapping):
+        return [str(here)]
+    return [" ".join([name, *(str(fields[f]) for f in _WIDTHS if f in fields)]) for name, fields in here.items()]
+
+
+_WIDTHS = ("width", "hidden", "dim")

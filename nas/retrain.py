@@ -1,0 +1,159 @@
+"""The chosen one, trained in full: all data but the test set, several seeds, judged once on the test set."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.build import Network, build
+from nas.errors import RunError
+from nas.records import TrialRecord, write_json
+from nas.rng import torch_seed
+from nas.study.config import StudyConfig
+from nas.study.evaluate import train_config
+from nas.training import evaluate, fit, torch_seeded
+
+if TYPE_CHECKING:
+    from nas.data import Task
+    from nas.training import EpochLog
+
+LONGER = 3
+"""A retraining takes this many times the epochs of the search, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """Test accuracies of one architecture over several seeds.
+
+    Attributes:
+        n_test: samples in the test set.
+        searched_accuracy: what the search saw on its validation data.
+    """
+
+    trial: int
+    n_test: int
+    accuracies: tuple[float, ...]
+    losses: tuple[float, ...]
+    epochs: int
+    train_seconds: float
+    searched_accuracy: float
+    weights: tuple[Path, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean test accuracy."""
+        return float(np.mean(self.accuracies))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the mean over seeds (Student's t); NaN for one seed.
+
+        It says what other seeds would give on the same test set; `sampling_error` what another test set would.
+        """
+        from scipy.stats import t
+
+        n = len(self.accuracies)
+        if n < 2:
+            return float("nan"), float("nan")
+        half = float(t.ppf(0.975, n - 1)) * float(np.std(self.accuracies, ddof=1)) / n**0.5
+        return self.mean - half, self.mean + half
+
+    @property
+    def sampling_error(self) -> float:
+        """Half of the 95 % interval that a test set of this size leaves around an accuracy (binomial)."""
+        return 1.96 * (self.mean * (1 - self.mean) / self.n_test) ** 0.5
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        low, high = self.interval
+        return {
+            "trial": self.trial,
+            "test_accuracy_mean": self.mean,
+            "test_accuracy_low": low,
+            "test_accuracy_high": high,
+            "test_samples": self.n_test,
+            "test_sampling_error": self.sampling_error,
+            "test_accuracies": list(self.accuracies),
+            "test_losses": list(self.losses),
+            "searched_validation_accuracy": self.searched_accuracy,
+            "epochs": self.epochs,
+            "train_seconds": self.train_seconds,
+            "weights": [path.name for path in self.weights],
+        }
+
+
+def retrain(
+    config: StudyConfig,
+    record: TrialRecord,
+    task: Task,
+    folder: Path,
+    *,
+    seeds: int = 3,
+    epochs: int | None = None,
+    overwrite: bool = False,
+    on_epoch: Callable[[int, EpochLog], None] | None = None,
+) -> Retrained:
+    """Train an architecture on training and validation data together, once per seed, and judge it on the test set.
+
+    This is the only place that opens the test set.
+
+    Args:
+        folder: of this trial's retraining; gets the weights of every seed and `retrained.json`.
+        epochs: None: three times the search's.
+        on_epoch: told the seed and the epoch.
+    Raises:
+        RunError: the folder holds a retraining already, and `overwrite` is False.
+        DataError: the data have no test set.
+        TrialFailed: a training failed; the text is the reason.
+    """
+    import torch
+
+    if seeds < 1:
+        raise RunError(f"seeds must be at least 1, got {seeds}")
+    if (folder / "retrained.json").exists() and not overwrite:
+        raise RunError(f"{folder}: trial {record.number} was retrained already; --overwrite does it again")
+    train = train_config(config, record.arch)
+    train = dataclasses.replace(train, subset=1.0, epochs=epochs or LONGER * train.epochs)
+    x_test, y_test = task.test()
+    x, y = task.full()
+    folder.mkdir(parents=True, exist_ok=True)
+    scores, weights = [], []
+    started = time.perf_counter()
+    for seed in range(seeds):
+        network = _fresh(config, record, task, seed)
+        fit(
+            network,
+            x,
+            y,
+            train,
+            seed=torch_seed(config.seed, "retraining", record.number, seed),
+            on_epoch=None if on_epoch is None else lambda log, seed=seed: on_epoch(seed, log),  # type: ignore[misc]
+        )
+        scores.append(evaluate(network, x_test, y_test))
+        path = folder / f"seed-{seed}.pt"
+        torch.save(network.state_dict(), path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+        weights.append(path)
+    found = Retrained(
+        trial=record.number,
+        n_test=len(y_test),
+        accuracies=tuple(s.accuracy for s in scores),
+        losses=tuple(s.loss for s in scores),
+        epochs=train.epochs,
+        train_seconds=time.perf_counter() - started,
+        searched_accuracy=record.scores.get("accuracy", float("nan")),
+        weights=tuple(weights),
+    )
+    write_json(folder / "retrained.json", found.to_dict())
+    return found
+
+
+def _fresh(config: StudyConfig, record: TrialRecord, task: Task, seed: int) -> Network:
+    with torch_seeded(torch_seed(config.seed, "retrained weights", record.number, seed)):
+        return build(config.space, record.arch, task.in_shape, task.n_outputs)

@@ -1,0 +1,79 @@
+"""What a sampler sees and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from nas.objectives import Objective
+from nas.registry import Registry
+from nas.space import Architecture, Space
+
+MOST_PRICED = 5
+"""How many candidates a sampler prices for one proposal: a new price is a measurement of some 60 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What is known of an architecture before training it."""
+
+    losses: tuple[float | None, ...]
+    """One per objective, minimised; None where only training tells."""
+
+    violation: float
+    """0.0 keeps every budget; else the sum of the relative excesses; inf where it cannot be built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A finished trial."""
+
+    arch: Architecture
+
+    state: Literal["complete", "over_budget", "failed"]
+
+    losses: tuple[float | None, ...]
+    """One per objective, minimised; all known of a complete trial, else the cheap ones at most."""
+
+    violation: float = 0.0
+    """As in `Price`."""
+
+    number: int = 0
+    """The trial's number in the study."""
+
+
+class Proposer(Protocol):
+    """A sampler. It keeps nothing between calls but memory of what it computed: the same arguments, the same answer.
+
+    (Samplers of other libraries keep what they keep; see `nas.samplers.optuna`.)
+    """
+
+    def propose(
+        self,
+        seen: Sequence[Observation],
+        pending: Sequence[Architecture],
+        price: Callable[[Architecture], Price],
+        rng: np.random.Generator,
+    ) -> Architecture:
+        """Return the architecture to try next.
+
+        Args:
+            seen: every finished trial.
+            pending: what is being tried right now.
+            price: measures a candidate. Called for at most `MOST_PRICED`; the caller remembers the answers, and
+                puts a priced candidate that breaks a budget into `seen` the next time.
+            rng: the only source of chance.
+        """
+
+
+class SamplerFactory(Protocol):
+    """How a registered sampler is made: `SAMPLERS[name](space, objectives, gated=True)`."""
+
+    def __call__(self, space: Space, objectives: Sequence[Objective], *, gated: bool = False) -> Proposer:
+        """Return a sampler; `gated` says that prices tell something: budgets, or objectives known before training."""
+
+
+SAMPLERS: Registry[SamplerFactory] = Registry("sampler")

@@ -1,0 +1,138 @@
+"""Space -> the text of a space file, Python source, or a tree to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import yaml
+
+from nas.space.conditions import describe
+from nas.space.parameters import Categorical, Float, Integer
+from nas.space.space import Space
+from nas.space.tree import Chain, Choice, Fixed, Group, Node, Repeat, When
+from nas.space.yaml import Loader
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_Dumper.yaml_implicit_resolvers = Loader.yaml_implicit_resolvers  # quote what would be read as something else
+_Dumper.add_representer(float, lambda dumper, x: dumper.represent_scalar("tag:yaml.org,2002:float", _float(x)))
+
+
+def _float(x: float) -> str:
+    """Return a float that reads back as a float."""
+    text = repr(x)
+    return text if any(mark in text for mark in ".en") else f"{text}.0"
+
+
+def to_yaml(space: Space) -> str:
+    """Return the space as the text of a space file."""
+    document: dict[str, object] = {"input": space.input}
+    document |= {name: _plain(child) for name, child in space.root.fields.items()}
+    if space.forbid:
+        document["forbid"] = [clause.plain() for clause in space.forbid]
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
+
+
+def _plain(here: Node) -> object:
+    if isinstance(here, When):
+        inner = _plain(here.node)
+        if isinstance(here.node, Fixed):
+            inner = {"value": inner}
+        elif isinstance(here.node, Categorical):
+            inner = {"options": inner}
+        elif isinstance(here.node, Chain) and isinstance(inner, list):
+            inner = {"chain": inner}
+        assert isinstance(inner, dict)
+        return {**inner, "when": {condition.path: condition.test.plain() for condition in here.conditions}}
+    if isinstance(here, Fixed):
+        return here.value
+    if isinstance(here, Categorical):
+        return list(here.options)
+    if isinstance(here, Integer | Float):
+        kind = "int" if isinstance(here, Integer) else "float"
+        written: dict[str, object] = {kind: [here.low, here.high]}
+        if here.step not in (None, 1):
+            written["step"] = here.step
+        if isinstance(here, Float) and here.step is not None:
+            written["step"] = here.step
+        return written | ({"log": True} if here.log else {})
+    if isinstance(here, Group):
+        return {name: _plain(child) for name, child in here.fields.items()}
+    if isinstance(here, Choice):
+        return {"choice": {name: _plain(option) for name, option in here.options.items()}}
+    if isinstance(here, Chain):
+        items = [_plain(child) for child in here.items]
+        constants = all(isinstance(child, Fixed) for child in here.items)
+        return {"chain": items} if constants else items  # a plain list of constants is a choice among them
+    return {"repeat": _plain(here.count), "block": _plain(here.block)}
+
+
+def to_python(space: Space) -> str:
+    """Return Python source that defines `space`; running it gives an equal space."""
+    root = "".join(f"        {name!r}: {_source(child, 2)},\n" for name, child in space.root.fields.items())
+    forbid = "".join(f"        {clause.plain()!r},\n" for clause in space.forbid)
+    return (
+        "from nas.space import Categorical, Chain, Choice, Fixed, Float, Integer, Repeat, Space, When\n\n"
+        f"space = Space(\n    name={space.name!r},\n    input={space.input!r},\n    root={{\n{root}    }},\n"
+        + (f"    forbid=[\n{forbid}    ],\n" if forbid else "")
+        + ")\n"
+    )
+
+
+def _source(here: Node, depth: int) -> str:
+    pad, end = "    " * (depth + 1), "    " * depth
+    if isinstance(here, When):
+        conditions = {condition.path: condition.test.plain() for condition in here.conditions}
+        return f"When({conditions!r}, {_source(here.node, depth)})"
+    if isinstance(here, Fixed):
+        return repr(here.value)
+    if isinstance(here, Categorical):
+        return repr(list(here.options))
+    if isinstance(here, Integer | Float):
+        step = f", step={here.step!r}" if here.step not in (None, 1) or isinstance(here.step, float) else ""
+        return f"{type(here).__name__}({here.low!r}, {here.high!r}{step}{', log=True' if here.log else ''})"
+    if isinstance(here, Repeat):
+        return f"Repeat({_source(here.count, depth)}, {_source(here.block, depth)})"
+    if isinstance(here, Chain):
+        return f"Chain([{''.join(f'{chr(10)}{pad}{_source(child, depth + 1)},' for child in here.items)}\n{end}])"
+    fields = here.options if isinstance(here, Choice) else here.fields
+    inside = "".join(f"\n{pad}{name!r}: {_source(child, depth + 1)}," for name, child in fields.items())
+    text = f"{{{inside}\n{end}}}" if inside else "{}"
+    return f"Choice({text})" if isinstance(here, Choice) else text
+
+
+def outline(space: Space) -> str:
+    """Return the tree as indented lines, one node each."""
+    return "\n".join(line for name, child in space.root.fields.items() for line in _lines(name, child, 0))
+
+
+def _lines(name: str, here: Node, depth: int, note: str = "") -> Iterator[str]:
+    pad = "  " * depth
+    if isinstance(here, When):
+        conditions = ", ".join(f"{c.path} {c.test.plain()}" for c in here.conditions)
+        yield from _lines(name, here.node, depth, f"  (when {conditions})")
+    elif isinstance(here, Fixed):
+        yield f"{pad}{name}: {_word(here.value)}{note}"
+    elif isinstance(here, Categorical | Integer | Float):
+        yield f"{pad}{name}: {describe(here)}{note}"
+    elif isinstance(here, Repeat):
+        times = _word(here.count.value) if isinstance(here.count, Fixed) else describe(here.count)
+        yield f"{pad}{name}: repeated, {times}{note}"
+        yield from _lines("block", here.block, depth + 1)
+    elif isinstance(here, Chain):
+        yield f"{pad}{name}: in this order{note}"
+        for i, child in enumerate(here.items):
+            yield from _lines(str(i), child, depth + 1)
+    else:
+        kind = ": one of" if isinstance(here, Choice) else (":" if here.fields else "")
+        yield f"{pad}{name}{kind}{note}"
+        for key, child in (here.options if isinstance(here, Choice) else here.fields).items():
+            yield from _lines(key, child, depth + 1)
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,136 @@
+"""StudyConfig: everything that decides what a study finds, as one frozen value and one file."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from nas.errors import BudgetError, NasError, RunError
+from nas.objectives import OBJECTIVES, Budget, Objective, parse_objective
+from nas.records import write_text
+from nas.space import Space
+from nas.space.yaml import Loader, parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """What a study searches, on what, for what. How long it searches is no part of it."""
+
+    space: Space
+
+    data: str = "digits"
+    """Name of a data set, or path to a .npz file."""
+
+    data_root: str = "data"
+    """Folder of the named data sets that come as files."""
+
+    val_share: float = 0.2
+    """Share of the training data that judges the candidates, in (0, 1)."""
+
+    objectives: tuple[str, ...] = ("accuracy", "latency_ms")
+    """Names of what is optimised."""
+
+    budgets: tuple[str, ...] = ()
+    """Hard limits, such as 'latency_ms<=2'; a candidate beyond one is never trained."""
+
+    sampler: str = "tpe"
+    """tpe, random, evolution, or optuna:NAME for any sampler of Optuna."""
+
+    runtime: str = "onnxruntime"
+    """In what the latency is measured."""
+
+    seed: int = 0
+
+    epochs: int | None = None
+    """Epochs of every trial; None: what the space says."""
+
+    subset: float = 1.0
+    """Share of the training samples that a trial is trained on, in (0, 1]. Validation is never cut."""
+
+    trial_time_limit_s: float | None = None
+    """A training that takes longer is a failed trial."""
+
+    def __post_init__(self) -> None:
+        for name in ("objectives", "budgets"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "budgets", tuple(str(Budget.parse(text)) for text in self.budgets))
+        if not self.objectives:
+            raise NasError("a study needs an objective; write e.g. --objective accuracy --objective latency_ms")
+        for name in self.objectives:
+            parse_objective(name)
+            if self.objectives.count(name) > 1:
+                raise NasError(f"objective {name} is named twice")
+        for text in self.budgets:
+            name = Budget.parse(text).objective
+            if not OBJECTIVES[name].cheap:
+                raise BudgetError(
+                    f"budget {text!r}: {name} is known only after training, and a budget decides before it; "
+                    f"choose from the front instead: nas front RUN --budget '{text}'"
+                )
+        if not 0 < self.subset <= 1:
+            raise NasError(f"subset must be in (0, 1], got {self.subset:g}; for 30 % write 0.3")
+        if not 0 < self.val_share < 1:
+            raise NasError(f"val_share must be in (0, 1), got {self.val_share:g}; for a fifth write 0.2")
+        if self.epochs is not None and self.epochs < 1:
+            raise NasError(f"epochs must be at least 1, got {self.epochs}")
+        if self.trial_time_limit_s is not None and self.trial_time_limit_s <= 0:
+            raise NasError(f"the time limit of a trial must be above 0 s, got {self.trial_time_limit_s:g}")
+        if self.seed < 0:
+            raise NasError(f"seed must be at least 0, got {self.seed}")
+
+    def parsed_objectives(self) -> tuple[Objective, ...]:
+        """Return the objectives themselves."""
+        return tuple(parse_objective(name) for name in self.objectives)
+
+    def parsed_budgets(self) -> tuple[Budget, ...]:
+        """Return the budgets themselves."""
+        return tuple(Budget.parse(text) for text in self.budgets)
+
+    def write(self, path: Path, version: str) -> None:
+        """Write the resolved config; the space goes in whole, so that the file is enough to go on."""
+        plain = {
+            f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v
+            for f in dataclasses.fields(self)
+            if f.name != "space"
+        }
+        head = yaml.safe_dump({"nas": version, "space_name": self.space.name, **plain}, sort_keys=False)
+        body = "".join(f"  {line}\n" for line in self.space.to_yaml().splitlines())
+        write_text(path, f"{head}space: |\n{body}")
+
+    @classmethod
+    def read(cls, path: Path) -> StudyConfig:
+        """Undo `write`.
+
+        Raises:
+            RunError: there is no such file, or it is none of ours.
+        """
+        try:
+            plain = yaml.load(path.read_text(encoding="utf-8"), Loader)  # a safe loader
+        except OSError:
+            raise RunError(f"{path.parent}: no run of ours, there is no {path.name}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(f"{path}: not YAML: {error}") from None
+        try:
+            fields = {name: value for name, value in plain.items() if name not in ("nas", "space_name", "space")}
+            space = parse(plain["space"], f"{path}:space", str(plain["space_name"]))
+            return cls(space=space, **fields)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: not the config of a run: {type(error).__name__} {error}") from None
+
+    def differences(self, other: StudyConfig) -> list[str]:
+        """Return in words what differs from `other`; the space first."""
+        found = []
+        if self.space.fingerprint() != other.space.fingerprint():
+            found.append(f"space: {other.space.name} (another tree) instead of {self.space.name}")
+        for f in dataclasses.fields(self):
+            mine, theirs = getattr(self, f.name), getattr(other, f.name)
+            if f.name not in ("space", "data_root", "trial_time_limit_s") and mine != theirs:
+                found.append(f"{f.name}: {_said(theirs)} instead of {_said(mine)}")
+        return found
+
+
+def _said(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

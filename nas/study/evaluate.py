@@ -1,0 +1,183 @@
+"""Architecture -> TrialRecord: build, price, gate, train. No Optuna, no processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nas.build import Network, build
+from nas.errors import BuildError, NasError, TrialFailed
+from nas.measure.price import Pricer, network_key
+from nas.objectives import Budget, Measurement, Prices
+from nas.records import TrialRecord
+from nas.rng import torch_seed
+from nas.space import Architecture
+from nas.study.config import StudyConfig
+from nas.training import TrainConfig, fit, torch_seeded
+
+if TYPE_CHECKING:
+    from nas.data import Task
+    from nas.training import EpochLog
+
+
+class RunEnded(Exception):  # no error: the run's time is over
+    """The run's deadline came while a trial trained; that trial is to be run again by a resume."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture as far as it is known before training.
+
+    Attributes:
+        key: names the network built and its training; equal for two candidates that would train alike.
+        prices: empty where `problem` is not.
+        problem: why it could not be built or priced; else empty.
+    """
+
+    arch: Architecture
+    key: str = ""
+    prices: Prices = dataclasses.field(default_factory=dict)
+    problem: str = ""
+
+    def over(self, budgets: Sequence[Budget]) -> list[Budget]:
+        """Return the budgets that the prices break."""
+        return [b for b in budgets if self.prices and not b.kept(b.worst(self.prices[b.objective]))]
+
+    def violation(self, budgets: Sequence[Budget]) -> float:
+        """Return the sum of the relative excesses over the budgets; infinite where it could not be built."""
+        if self.problem:
+            return float("inf")
+        return violation(self.prices, budgets)
+
+    def record(self, number: int, budgets: Sequence[Budget]) -> TrialRecord | None:
+        """Return the record of a candidate that is not to be trained; None for one that may be."""
+        if self.problem:
+            return TrialRecord(number, self.arch, "failed", reason=self.problem)
+        if over := self.over(budgets):
+            reason = "; ".join(_broken(b, self.prices[b.objective]) for b in over)
+            return TrialRecord(number, self.arch, "over_budget", self.prices, key=self.key, reason=reason)
+        return None
+
+
+class Evaluator:
+    """Knows the data, the prices and the rules of one study.
+
+    The weights of trial 12 start the same whatever ran before it: they are seeded by the study and the number.
+    """
+
+    def __init__(self, config: StudyConfig, task: Task, pricer: Pricer) -> None:
+        self.config, self.task, self.pricer = config, task, pricer
+        self._known: dict[Architecture, Candidate] = {}
+
+    def train_config(self, arch: Architecture) -> TrainConfig:
+        """Return the training of an architecture, with what the study overrides."""
+        return train_config(self.config, arch)
+
+    def candidate(self, arch: Architecture) -> Candidate:
+        """Build and price an architecture, once. What goes wrong is in its `problem`."""
+        if arch not in self._known:
+            self._known[arch] = self._candidate(arch)
+        return self._known[arch]
+
+    def _candidate(self, arch: Architecture) -> Candidate:
+        try:
+            with torch_seeded(torch_seed(self.config.seed, "price")):
+                network = build(self.config.space, arch, self.task.in_shape, self.task.n_outputs)
+            train = json.dumps(self.train_config(arch).to_tree(), sort_keys=True)
+            key = f"{network_key(network)}-{hashlib.sha256(train.encode()).hexdigest()[:16]}"
+            return Candidate(arch, key, self.pricer.price(network))
+        except BuildError as error:
+            return Candidate(arch, problem=f"cannot be built: {error}")
+        except (NasError, RuntimeError, MemoryError) as error:  # torch raises RuntimeError where memory is short
+            return Candidate(arch, problem=f"cannot be priced: {_first_line(error)}")
+
+    def train(
+        self,
+        number: int,
+        candidate: Candidate,
+        *,
+        deadline: float | None = None,
+        on_epoch: Callable[[EpochLog], None] | None = None,
+    ) -> tuple[TrialRecord, Network | None]:
+        """Train a candidate as trial `number`, and judge it on the validation data.
+
+        Args:
+            deadline: end of the run, on the clock of `time.monotonic`.
+        Returns:
+            The record, complete or failed, and the trained network where it is complete.
+        Raises:
+            RunEnded: the deadline came first.
+        """
+        started = time.perf_counter()
+        arch, seed = candidate.arch, self.config.seed
+        unfinished = TrialRecord(number, arch, "failed", candidate.prices, key=candidate.key)
+        curve: list[EpochLog] = []
+
+        def note(log: EpochLog) -> None:
+            curve.append(log)
+            if on_epoch is not None:
+                on_epoch(log)
+
+        try:
+            with torch_seeded(torch_seed(seed, "weights", number)):
+                network = build(self.config.space, arch, self.task.in_shape, self.task.n_outputs)
+            fit(
+                network,
+                self.task.x_train,
+                self.task.y_train,
+                self.train_config(arch),
+                seed=torch_seed(seed, "training", number),
+                evaluate_on=(self.task.x_val, self.task.y_val),
+                deadline=deadline,
+                trial_limit_s=self.config.trial_time_limit_s,
+                on_epoch=note,
+            )
+        except TrialFailed as error:
+            if deadline is not None and time.monotonic() > deadline:
+                raise RunEnded from None
+            seconds = time.perf_counter() - started
+            failed = dataclasses.replace(unfinished, epochs=len(curve), train_seconds=seconds, reason=str(error))
+            return failed, None
+        scores = curve[-1].scores
+        assert scores is not None
+        record = dataclasses.replace(
+            unfinished,
+            state="complete",
+            scores={"accuracy": scores.accuracy, "loss": scores.loss},
+            epochs=len(curve),
+            train_seconds=time.perf_counter() - started,
+            curve=tuple(log.scores.accuracy for log in curve if log.scores),
+        )
+        return record, network
+
+
+def train_config(config: StudyConfig, arch: Architecture) -> TrainConfig:
+    """Return how a study trains an architecture: what its tree says, then what the study overrides."""
+    tree = config.space.resolve(arch).get("training", {})
+    assert isinstance(tree, dict)
+    found = TrainConfig.from_tree(tree)
+    if config.epochs is not None:
+        found = dataclasses.replace(found, epochs=config.epochs)
+    if config.subset < 1:
+        found = dataclasses.replace(found, subset=config.subset)
+    return found
+
+
+def violation(prices: Prices, budgets: Sequence[Budget]) -> float:
+    """Return the sum of the relative excesses of known prices over the budgets; 0.0 keeps all of them."""
+    return sum(b.violation(b.worst(prices[b.objective])) for b in budgets if b.objective in prices)
+
+
+def _broken(budget: Budget, price: Measurement) -> str:
+    held = budget.worst(price)
+    allowance = "" if held == price.value else f" (to be held: {held:.4g})"
+    return f"{budget.objective} {price.value:.4g}{allowance} breaks {budget}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,118 @@
+"""The run folder: what is in it, and that nothing in it is overwritten by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nas.errors import RunError
+from nas.records import TrialRecord, read_csv, write_csv
+from nas.space import Space
+from nas.study.config import StudyConfig
+
+
+class RunFolder:
+    """`config.yaml`, `machine.json`, `study.db`, `trials.csv`, `front.csv`, `front.png`, `checkpoints/`, ..."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.machine = self.path / "machine.json"
+        self.trials = self.path / "trials.csv"
+        self.front = self.path / "front.csv"
+        self.picture = self.path / "front.png"
+        self.checkpoints = self.path / "checkpoints"
+        self.exports = self.path / "exports"
+        self.retrained = self.path / "retrained"
+
+    def create(self) -> None:
+        """Make the folder, which must be new or empty.
+
+        Raises:
+            RunError: there is something in it, or it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            occupied = any(self.path.iterdir())
+        except OSError as error:
+            raise RunError(f"{self.path}: the run folder cannot be made: {error.strerror}") from None
+        if occupied:
+            how = "--resume goes on with it" if self.config.exists() else "it is no run of ours"
+            raise RunError(f"{self.path}: the folder is not empty, and {how}; choose another with --out")
+        self.checkpoints.mkdir()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second search out of this folder.
+
+        Raises:
+            RunError: one is at work in it, or the folder cannot be written.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{self.path}: another search is at work in this folder; wait for it or stop it") from None
+        except OSError as error:
+            raise RunError(f"{self.path}: the folder cannot be written: {error.strerror}") from None
+        try:
+            yield
+        finally:
+            lock.release()
+            (self.path / ".lock").unlink(missing_ok=True)
+
+    def write_results(self, records: Sequence[TrialRecord], space: Space) -> None:
+        """Write `trials.csv`, and `front.csv` , which holds its front alone."""
+        write_csv(self.trials, records, space.slots)
+        write_csv(self.front, [r for r in records if r.on_front], space.slots)
+
+    def read(self) -> tuple[StudyConfig, list[TrialRecord]]:
+        """Return the config and the trials of a run.
+
+        Raises:
+            RunError: the folder holds none.
+        """
+        return self.read_config(), read_csv(self.trials)
+
+    def read_config(self) -> StudyConfig:
+        """Return the config of a run.
+
+        Raises:
+            RunError: the folder holds none.
+        """
+        if not self.path.is_dir():
+            raise RunError(f"{self.path}: no such run folder; 'nas search --out {self.path}' makes one")
+        return StudyConfig.read(self.config)
+
+    def checkpoint(self, number: int) -> Path:
+        """Where the weights of a front member's trial are."""
+        return self.checkpoints / f"trial-{number:05d}.pt"
+
+    def retrained_trial(self, number: int) -> Path:
+        """The folder of a trial's retraining."""
+        return self.retrained / f"trial-{number:05d}"
+
+    def save_checkpoint(self, number: int, state: dict[str, Any]) -> None:
+        """Write the weights of a trial, atomically."""
+        import torch
+
+        beside = self.checkpoint(number).with_suffix(".part")
+        torch.save(state, beside)
+        beside.replace(self.checkpoint(number))
+
+    def prune_checkpoints(self, front: Sequence[int]) -> None:
+        """Remove the weights of trials that are no longer on the front."""
+        kept = {self.checkpoint(number) for number in front}
+        for path in self.checkpoints.glob("trial-*.pt"):
+            if path not in kept:
+                path.unlink()
+
+
+def next_folder(parent: Path, stem: str) -> Path:
+    """Return `parent/stem-001`, or the first number after it that is free."""
+    taken = {path.name for path in parent.glob(f"{stem}-*")} if parent.is_dir() else set()
+    return parent / next(name for i in range(1, 10**6) if (name := f"{stem}-{i:03d}") not in taken)

@@ -1,0 +1,238 @@
+"""Propose, evaluate, record: the search itself, on one machine and in one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from nas.errors import BudgetError
+from nas.objectives import Budget, Objective
+from nas.records import TrialRecord, mark_front
+from nas.rng import generator
+from nas.samplers import Observation, Price, Proposer
+from nas.space import Architecture
+from nas.study.evaluate import Candidate, Evaluator, RunEnded, violation
+from nas.study.folder import RunFolder
+from nas.study.front import front_numbers
+from nas.study.storage import Storage
+
+if TYPE_CHECKING:
+    from nas.build import Network
+    from nas.training import EpochLog
+
+NOTHING_KEPT = 200
+"""Candidates priced without one that keeps the budgets, after which a search says so and ends."""
+
+_BARREN = 500
+"""Proposals in a row that were known already, after which the space counts as exhausted."""
+
+Ended = Literal["trials", "time", "interrupted", "exhausted"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a search ends: after so many trained trials (complete or failed), or so many seconds."""
+
+    trials: int | None = None
+    seconds: float | None = None
+
+
+class Watcher(Protocol):
+    """Told what happens; what it does changes nothing."""
+
+    def recorded(self, record: TrialRecord, search: Search) -> None: ...
+
+    def training(self, number: int, candidate: Candidate, search: Search) -> None: ...
+
+    def epoch(self, log: EpochLog) -> None: ...
+
+
+class Quiet:
+    """A watcher that says nothing."""
+
+    def recorded(self, record: TrialRecord, search: Search) -> None:
+        """Ignore it."""
+
+    def training(self, number: int, candidate: Candidate, search: Search) -> None:
+        """Ignore it."""
+
+    def epoch(self, log: EpochLog) -> None:
+        """Ignore it."""
+
+
+@dataclass
+class Search:
+    """One search over one study.
+
+    Attributes:
+        records: every finished trial, in the order of their numbers.
+        interrupted: started by an earlier process and not finished; they are run first.
+    """
+
+    evaluator: Evaluator
+    sampler: Proposer
+    storage: Storage
+    folder: RunFolder
+    objectives: Sequence[Objective]
+    budgets: Sequence[Budget]
+    limits: Limits
+    watcher: Watcher = field(default_factory=Quiet)
+    records: list[TrialRecord] = field(default_factory=list)
+    interrupted: list[tuple[int, Architecture]] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    """On the clock of `time.monotonic`."""
+
+    def __post_init__(self) -> None:
+        self._by_key = {r.key: r for r in self.records if r.key and r.state in ("complete", "failed")}
+        self._by_arch = {r.arch: r for r in self.records}
+        self._trained_before = self.trained
+        for record in self.records:
+            if record.prices:
+                self.evaluator.pricer.remember(record.key.split("-")[0], record.prices)
+
+    @property
+    def trained(self) -> int:
+        """How many trials of this study were trained."""
+        return sum(r.state == "complete" or (r.state == "failed" and r.train_seconds > 0) for r in self.records)
+
+    @property
+    def trained_here(self) -> int:
+        """How many of them by this process."""
+        return self.trained - self._trained_before
+
+    @property
+    def deadline(self) -> float | None:
+        """The end of the run, on the clock of `time.monotonic`."""
+        return None if self.limits.seconds is None else self.started + self.limits.seconds
+
+    def front(self) -> list[int]:
+        """Return the numbers of the trials that no other dominates."""
+        return front_numbers(self.records, self.objectives)
+
+    def run(self) -> Ended:
+        """Search until a limit is reached; whatever ends it, what was finished is in the storage and the folder.
+
+        Raises:
+            BudgetError: the first 200 candidates all break a budget.
+        """
+        try:
+            return self._run()
+        except KeyboardInterrupt:
+            return "interrupted"
+        except RunEnded:
+            return "time"
+        finally:
+            self.write_results()
+
+    def _run(self) -> Ended:
+        for number, arch in self.interrupted:
+            self._evaluate(arch, number)
+        barren = 0
+        while True:
+            if self.limits.trials is not None and self.trained >= self.limits.trials:
+                return "trials"
+            if self.deadline is not None and time.monotonic() >= self.deadline:
+                return "time"
+            before = len(self.records)
+            rng = generator(self.evaluator.config.seed, "sampler", before)
+            arch = self.sampler.propose([self._observe(r) for r in self.records], [], self._price, rng)
+            if arch not in self._by_arch:
+                self._evaluate(arch)
+            barren = 0 if len(self.records) > before else barren + 1
+            if barren >= _BARREN:
+                return "exhausted"
+
+    def _price(self, arch: Architecture) -> Price:
+        """Answer a sampler what a candidate costs; one that breaks a budget is recorded there and then."""
+        candidate = self.evaluator.candidate(arch)
+        if candidate.record(0, self.budgets) is not None and arch not in self._by_arch:
+            self._reject(candidate)
+        prices = {name: m.value for name, m in candidate.prices.items()}
+        losses = tuple(o.loss(prices[o.name]) if o.name in prices else None for o in self.objectives)
+        return Price(losses, candidate.violation(self.budgets))
+
+    def _evaluate(self, arch: Architecture, number: int | None = None) -> None:
+        """Take an architecture through price, gate and training.
+
+        Args:
+            number: of a trial that was interrupted; it is run again under its own number.
+        """
+        candidate = self.evaluator.candidate(arch)
+        if number is None:
+            if candidate.record(0, self.budgets) is not None:
+                self._reject(candidate)
+                return
+            if candidate.key in self._by_key:
+                self._duplicate(candidate, self._by_key[candidate.key])
+                return
+            number = self.storage.start(arch)
+        self.watcher.training(number, candidate, self)
+        record, network = self.evaluator.train(number, candidate, deadline=self.deadline, on_epoch=self.watcher.epoch)
+        self.storage.finish(record)
+        self._keep(record, network)
+
+    def _reject(self, candidate: Candidate) -> None:
+        record = candidate.record(0, self.budgets)
+        assert record is not None
+        self._keep(replace(record, number=self.storage.reject(record)))
+        self._check_anything_kept()
+
+    def _duplicate(self, candidate: Candidate, of: TrialRecord) -> None:
+        """Record a candidate that ends as the same network and training as an earlier trial, without training it."""
+        record = TrialRecord(
+            0,
+            candidate.arch,
+            "duplicate",
+            candidate.prices,
+            of.scores,
+            key=candidate.key,
+            duplicate_of=of.number,
+            reason=f"builds and trains as trial {of.number} does",
+        )
+        self._keep(replace(record, number=self.storage.reject(record)))
+
+    def _keep(self, record: TrialRecord, network: Network | None = None) -> None:
+        self.records.append(record)
+        self.records.sort(key=lambda r: r.number)
+        self._by_arch[record.arch] = record
+        if record.state in ("complete", "failed") and record.key:
+            self._by_key[record.key] = record
+        if network is not None and record.number in (front := self.front()):
+            self.folder.save_checkpoint(record.number, network.state_dict())
+            self.folder.prune_checkpoints(front)
+            self.write_results()
+        self.watcher.recorded(record, self)
+
+    def _observe(self, record: TrialRecord) -> Observation:
+        """Return a trial as samplers see it: losses, less is better, and how far it is over budget."""
+        metrics = record.metrics
+        losses = tuple(o.loss(metrics[o.name]) if o.name in metrics else None for o in self.objectives)
+        excess = violation(record.prices, self.budgets)
+        if record.state == "over_budget":
+            return Observation(record.arch, "over_budget", losses, excess, record.number)
+        if any(loss is None for loss in losses):
+            return Observation(record.arch, "failed", losses, excess, record.number)
+        return Observation(record.arch, "complete", losses, excess, record.number)
+
+    def _check_anything_kept(self) -> None:
+        """End a search whose budgets nothing keeps, saying how far off they are."""
+        priced = [r for r in self.records if r.prices]
+        if len(priced) < NOTHING_KEPT or any(r.state != "over_budget" for r in priced):
+            return
+        lines = []
+        for b in self.budgets:
+            values = np.array([r.prices[b.objective].value for r in priced])
+            nearest = values.min() if b.sense.startswith("<") else values.max()
+            kept = np.mean([b.kept(b.worst(r.prices[b.objective])) for r in priced])
+            word = "smallest" if b.sense.startswith("<") else "largest"
+            lines.append(f"  {b}: kept by {kept:.0%} of them; the {word} value seen is {nearest:.4g}")
+        raise BudgetError(f"none of {len(priced)} candidates keeps every budget:\n" + "\n".join(lines))
+
+    def write_results(self) -> None:
+        """Write the CSV files of the run."""
+        marked = mark_front(self.records, self.front())
+        self.folder.write_results(marked, self.evaluator.config.space)

@@ -1,0 +1,126 @@
+"""A search put together from a config and a run folder: everything is checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import sqlalchemy
+
+from nas.data import Task, load_task
+from nas.errors import RunError
+from nas.measure import RUNTIMES, Calibration, Meter, describe
+from nas.measure.price import Pricer
+from nas.records import write_json
+from nas.samplers import make_sampler
+from nas.study.check import check_space, check_task
+from nas.study.config import StudyConfig
+from nas.study.evaluate import Evaluator
+from nas.study.folder import RunFolder
+from nas.study.limits import training_process
+from nas.study.loop import Limits, Quiet, Search, Watcher
+from nas.study.storage import Storage
+
+DISTRIBUTION = "pareto-nas"
+
+
+def load_data(config: StudyConfig, *, download: bool = False) -> Task:
+    """Return the task of a study, its validation split included.
+
+    Raises:
+        DataError: data that are not there or cannot be learned from.
+    """
+    return load_task(
+        config.data,
+        input=config.space.input,
+        seed=config.seed,
+        val_share=config.val_share,
+        data_root=config.data_root,
+        download=download,
+    )
+
+
+@contextmanager
+def open_search(
+    config: StudyConfig,
+    folder: RunFolder,
+    limits: Limits,
+    *,
+    task: Task | None = None,
+    storage_url: str | None = None,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+    download: bool = False,
+) -> Iterator[Search]:
+    """Yield a search that is ready to run; the folder is this process's while it is open.
+
+    Torch uses one thread meanwhile, which is what makes a run repeatable, and memory beyond what is free raises.
+
+    Raises:
+        NasError: something the user can mend; nothing was written then.
+    """
+    check_space(config.space)
+    objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
+    sampler = make_sampler(config.sampler, config.space, objectives, config.seed, gated=bool(budgets) or None)
+    runtime = RUNTIMES[config.runtime]()
+    if resume:
+        _check_same(config, folder)
+    if task is None:
+        task = load_data(config, download=download)
+    check_task(config.space, task)
+    if not resume:
+        folder.create()
+    with folder.locked(), training_process():
+        url = storage_url or _sqlite(folder.path / "study.db")
+        name = folder.path.resolve().name if storage_url else config.space.name
+        try:
+            storage = Storage(url, name, config.space, objectives, resume=resume)
+        except RunError:
+            if not resume:
+                _undo(folder)
+            raise
+        if not resume:
+            config.write(folder.config, version(DISTRIBUTION))
+        if kept := storage.attributes.get("calibration"):
+            meter = Meter(runtime, Calibration.from_dict(kept))
+        else:
+            meter = Meter.calibrated(runtime)
+            storage.keep("calibration", meter.calibration.to_dict())
+            write_json(folder.machine, {**describe(), "calibration": meter.calibration.to_dict()})
+        records, interrupted = storage.load()
+        yield Search(
+            evaluator=Evaluator(config, task, Pricer(meter, task.in_shape, folder.path)),
+            sampler=sampler,
+            storage=storage,
+            folder=folder,
+            objectives=objectives,
+            budgets=budgets,
+            limits=limits,
+            watcher=watcher or Quiet(),
+            records=records,
+            interrupted=interrupted,
+        )
+
+
+def _check_same(config: StudyConfig, folder: RunFolder) -> None:
+    before = StudyConfig.read(folder.config)
+    if differences := before.differences(config):
+        what = "\n".join(f"  {line}" for line in differences)
+        raise RunError(
+            f"{folder.path}: the run was made with something else:\n{what}\n  choose a new folder with --out"
+        )
+
+
+def _sqlite(path: Path) -> str:
+    url = sqlalchemy.URL.create("sqlite", database=str(path.resolve()))
+    return url.render_as_string(hide_password=False)
+
+
+def _undo(folder: RunFolder) -> None:
+    """Take away a folder that was just made and holds nothing yet."""
+    folder.checkpoints.rmdir()
+    for path in folder.path.iterdir():
+        path.unlink()
+    folder.path.rmdir()

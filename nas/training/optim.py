@@ -1,0 +1,69 @@
+"""From configs to a torch optimizer and to the learning rate of each step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from nas.training import config as c
+
+
+def make_optimizer(module: nn.Module, config: c.Part) -> Optimizer:
+    """Return the optimizer of `config` over the trainable parameters of `module`.
+
+    Weight decay acts on parameters of two or more axes. A norm's scale or a bias has nothing to gain from being small:
+    decay would only work against the data.
+    """
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trainable if p.ndim > 1]},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    # One kernel for all parameters; torch takes it by itself on a GPU only.
+    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trainable)
+    match config:
+        case c.Sgd(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay):
+            # torch refuses Nesterov without momentum, where it would be plain SGD; in a space both are drawn apart.
+            ahead = nesterov and momentum > 0
+            return torch.optim.SGD(
+                groups, lr=lr, momentum=momentum, nesterov=ahead, weight_decay=decay, fused=fused or None
+            )
+        case c.Adam(lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay):
+            return torch.optim.Adam(groups, lr=lr, betas=(beta1, beta2), weight_decay=decay, fused=fused or None)
+        case c.AdamW(lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay):
+            return torch.optim.AdamW(groups, lr=lr, betas=(beta1, beta2), weight_decay=decay, fused=fused or None)
+        case c.RmsProp(lr=lr, alpha=alpha, momentum=momentum):
+            return torch.optim.RMSprop(groups, lr=lr, alpha=alpha, momentum=momentum, foreach=True)
+    raise TypeError(f"no builder for the optimizer {config!r}")
+
+
+def lr_factor(config: c.Part, step: int, n_steps: int) -> float:
+    """Return what the learning rate is multiplied with at `step`, counted from 0, of `n_steps`; in (0, 1].
+
+    >>> [round(lr_factor(c.Cosine(warmup=0.0), step, 4), 2) for step in range(4)]
+    [1.0, 0.85, 0.5, 0.15]
+    """
+    match config:
+        case c.Constant():
+            return 1.0
+        case c.Cosine(warmup=warmup):
+            up = round(warmup * n_steps)
+            if step < up:
+                return (step + 1) / (up + 1)
+            return _half_cosine((step - up) / (n_steps - up), 1.0, 0.0)
+        case c.OneCycle(warmup=warmup):
+            top = max(warmup * n_steps - 1, 0.0)
+            if step < top:
+                return _half_cosine(step / top, 1 / 25, 1.0)
+            return _half_cosine((step - top) / max(n_steps - 1 - top, 1.0), 1.0, 1 / 25e4)
+        case c.Step(drops=drops, factor=factor):
+            return factor ** (step * (drops + 1) // n_steps)
+    raise TypeError(f"no builder for the schedule {config!r}")
+
+
+def _half_cosine(share: float, start: float, end: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
