@@ -219,7 +219,7 @@ def slots(root: Group) -> dict[str, Slot]:
     """
     found: dict[str, Slot] = {}
     fixed: dict[str, Scalar] = {}
-    missing: list[tuple[str, str]] = []
+    missing: list[tuple[str, str, list[str]]] = []
     n_nodes = 0
 
     def visit(here: Node, path: str, role: str, group: str, at: At) -> None:
@@ -257,7 +257,7 @@ def slots(root: Group) -> dict[str, Slot]:
         elif target in fixed:
             at = fixed[target]
         else:
-            missing.append((path, target))
+            missing.append((path, target, [*found, *fixed] if not missing else []))
             return
         try:
             check_possible(condition.test, at, target)
@@ -265,10 +265,10 @@ def slots(root: Group) -> dict[str, Slot]:
             raise SpaceError(f"{path}: impossible condition: {error}") from None
 
     visit(root, "", "", "", ())
-    for path, target in missing:
+    for path, target, before in missing:
         if target in found or target in fixed:
             raise SpaceError(f"{path}: 'when' names {target}, which comes later; write {target} before it")
-        raise SpaceError(f"{path}: 'when' names {target}: {did_you_mean('parameter', target, [*found, *fixed])}")
+        raise SpaceError(f"{path}: 'when' names {target}, and before it is {did_you_mean('parameter', target, before)}")
     return found
 
 

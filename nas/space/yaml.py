@@ -103,7 +103,7 @@ def load_document(text: str, file: str) -> tuple[yaml.Node | None, yaml.SafeLoad
         mark = error.problem_mark or error.context_mark
         place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
         problem = ", ".join(part for part in (error.context, error.problem) if part)
-        hint = "; indent with spaces" if "\\t" in problem else ""
+        hint = "; write spaces for tabs" if "\\t" in problem else ""
         raise SpaceError(f"{place}: {'' if isinstance(error, Refused) else 'not YAML: '}{problem}{hint}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -296,7 +296,7 @@ class _Reader:
                     if not isinstance(source, yaml.MappingNode):
                         got = self.plain(source, path)
                         raise SpaceError(f"{self.at(source)}: {_lead(path)}<< merges in a mapping, got {got!r}")
-                    merged = self.mapping(source, path) | merged
+                    merged |= {k: v for k, v in self.mapping(source, path).items() if k not in merged}
                 continue
             key = self.plain(key_node, path)
             if not isinstance(key, str):
@@ -339,8 +339,10 @@ class _Reader:
         try:
             check()
         except SpaceError as error:
-            place = self.places.get(str(error).split(":", 1)[0], self.file)
-            raise SpaceError(f"{place}: {error}") from None
+            path = str(error).split(":", 1)[0]
+            while path not in self.places and "." in path:  # position 3 of a repeat stands nowhere: the repeat does
+                path = path.rpartition(".")[0]
+            raise SpaceError(f"{self.places.get(path, self.file)}: {error}") from None
 
     def at(self, node: yaml.Node) -> str:
         """Return file and line of a node."""

@@ -6,13 +6,64 @@ import functools
 
 from hypothesis import strategies as st
 
-from nas.space import Categorical, Chain, Choice, Condition, Fixed, Float, Forbidden, Group, Integer, Repeat, Space, When
+from nas.space import (
+    Categorical,
+    Chain,
+    Choice,
+    Condition,
+    Fixed,
+    Float,
+    Forbidden,
+    Group,
+    Integer,
+    Repeat,
+    Space,
+    When,
+)
 from nas.space.conditions import Compare, OneOf
 from nas.space.parameters import grid
 
 NAMES = ["conv", "kernel", "width", "no", "on", "true", "null", "y", "expand", "_x", "LSTM", "e5", "largeur_é"]
-TRICKY = ["", " ", "no", "on", "true", "null", "~", "1e-3", "010", "0x10", "1_000", ".5", ".inf", "2001-01-01", ">=3", "<<"]
-TRICKY += ["a b", " a", "#x", "a #x", ": ", "a: b", "- x", "*a", "&a", "!t", "%x", "@x", "'", '"', "{", "]", "\\n", "é", "😀", "?"]
+TRICKY = [
+    "",
+    " ",
+    "no",
+    "on",
+    "true",
+    "null",
+    "~",
+    "1e-3",
+    "010",
+    "0x10",
+    "1_000",
+    ".5",
+    ".inf",
+    "2001-01-01",
+    ">=3",
+    "<<",
+]
+TRICKY += [
+    "a b",
+    " a",
+    "#x",
+    "a #x",
+    ": ",
+    "a: b",
+    "- x",
+    "*a",
+    "&a",
+    "!t",
+    "%x",
+    "@x",
+    "'",
+    '"',
+    "{",
+    "]",
+    "\\n",
+    "é",
+    "😀",
+    "?",
+]
 
 words = st.sampled_from(TRICKY) | st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=8)
 integers = st.integers(-1000, 1000)

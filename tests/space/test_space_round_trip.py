@@ -82,7 +82,9 @@ def test_a_file_written_is_a_file_read(tmp_path):
     path.write_text(space.to_yaml(), encoding="utf-8")
     again = Space.from_yaml(path)
     assert same(again, Space("vector", space.root, name="small"))
-    assert again.where("body.dense.width") == f"{path}:{again.where('body.dense.width').split(':')[-2]}: body.dense.width"
+    assert (
+        again.where("body.dense.width") == f"{path}:{again.where('body.dense.width').split(':')[-2]}: body.dense.width"
+    )
 
 
 def test_a_fingerprint_names_the_contents_and_not_the_name():

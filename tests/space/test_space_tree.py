@@ -228,7 +228,9 @@ def forbids(space, clause, arch):
     tests = [test for _, test in clause.items]
     roles = [path not in space.slots for path, _ in clause.items]
     for paths in itertools.product(*candidates):
-        held = all(path in arch.values and test.holds(arch.values[path]) for path, test in zip(paths, tests, strict=True))
+        held = all(
+            path in arch.values and test.holds(arch.values[path]) for path, test in zip(paths, tests, strict=True)
+        )
         by_role = [path for path, role in zip(paths, roles, strict=True) if role]
         if held and all(agree(a, b) for a, b in itertools.combinations(by_role, 2)):
             return True

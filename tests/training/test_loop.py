@@ -345,11 +345,12 @@ def test_label_smoothing_is_in_the_training_loss_by_hand(digits):
 
 
 def test_dropout_follows_the_seed(digits):
-    """One batch of all samples: nothing else that the seed decides can move its loss beyond rounding."""
-    losses = [
-        fit(cnn(dropout=rate), *digits.full(), TrainConfig(epochs=1, batch_size=2000), seed=seed).curve[0].train_loss
-        for rate in (0.5, 0.0)
-        for seed in (0, 1)
-    ]
-    assert abs(losses[0] - losses[1]) > 1e-4
-    assert losses[2] == pytest.approx(losses[3], abs=1e-5)
+    """Sixty-four times the same sample: the order, which the seed decides too, makes no difference."""
+    x, y = digits.x_train[:1].expand(64, -1, -1, -1), digits.y_train[:1].expand(64)
+    losses = []
+    for rate in (0.5, 0.0):
+        for seed in (0, 1):
+            net = nn.Sequential(nn.Dropout(rate), mlp())
+            losses.append(fit(net, x, y, TrainConfig(epochs=1), seed=seed).curve[0].train_loss)
+    assert abs(losses[0] - losses[1]) > 1e-3
+    assert losses[2] == losses[3]
