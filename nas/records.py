@@ -229,7 +229,7 @@ def _names(here: object) -> list[str]:
         return [name for child in here for name in _names(child)]
     if not isinstance(here, Mapping):
         return [str(here)]
-    return [" ".join([name, *(str(fields[f]) for f in _WIDTHS if f in fields)]) for name, fields in here.items()]
+    return [" ".join([name, *(str(fields[f]) for f in _WIDTHS if fields.get(f))]) for name, fields in here.items()]
 
 
 _WIDTHS = ("width", "hidden", "dim")

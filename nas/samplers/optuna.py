@@ -207,10 +207,11 @@ class NasSampler(BaseSampler):
     """One of our samplers for a define-by-run objective that knows nothing of this project.
 
     The space is what past trials asked for. A parameter that some of them did not ask for is taken to depend on
-    an earlier category or integer whose values tell the trials with it from those without; where there is none it
-    is proposed every time, and ignored where it is not asked for. A parameter seen for the first time is drawn
-    from its distribution. Constraints set with `Trial.set_constraint` are honoured: a trial that breaks one is
-    never good. Names that differ by position only (`layer0_width`, `layer1_width`) are different parameters here.
+    earlier categories and integers whose values tell the trials with it from those without (`infer_space`); where
+    there are none it is proposed every time, and ignored where it is not asked for. A parameter seen for the first
+    time is drawn from its distribution. Constraints set with `Trial.set_constraint` are honoured: a trial that
+    breaks one is never good. Pruned and failed trials count as bad. Names that differ by position only
+    (`layer0_width`, `layer1_width`) are different parameters here.
 
     Args:
         sampler: as in `make_sampler`; not one of Optuna's own.
@@ -309,8 +310,9 @@ def merged(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
 def infer_space(search_space: dict[str, BaseDistribution], trials: Sequence[FrozenTrial]) -> Space:
     """Return the space of these parameters, named p0, p1, .. in their order, with the conditions that trials show.
 
-    A condition is one parent and the values of it under which the parameter was asked for. Of several parents that
-    explain every trial the one nearest before the parameter is taken.
+    A condition is an earlier category or integer and its values where the parameter was asked for. Those that tell
+    most trials without the parameter are taken first, and the nearer of two equals, until all are told; where that
+    fails the parameter is always active.
 
     The more trials, the truer: a condition that is wrong only means that a parameter is drawn from its range once.
 
@@ -325,27 +327,35 @@ def infer_space(search_space: dict[str, BaseDistribution], trials: Sequence[Froz
     root: dict[str, Parameter | When] = {}
     names = list(parameters)
     for i, name in enumerate(names):
-        condition = None if asked[name].all() else _condition(name, names[:i], asked, values, parameters)
-        root[f"p{i}"] = parameters[name] if condition is None else When((condition,), parameters[name])
+        conditions = _conditions(name, names[:i], asked, values, parameters)
+        root[f"p{i}"] = When(conditions, parameters[name]) if conditions else parameters[name]
     return Space(input="vector", root=root)  # type: ignore[arg-type]  # a mapping becomes a group
 
 
-def _condition(
+def _conditions(
     name: str,
     earlier: Sequence[str],
     asked: dict[str, np.ndarray],
     values: dict[str, list[Scalar | None]],
     parameters: dict[str, Parameter],
-) -> Condition | None:
+) -> tuple[Condition, ...]:
+    """Return conditions on earlier parameters that hold in exactly the trials that asked for `name`."""
+    explained: list[tuple[Condition, np.ndarray]] = []  # a condition, and the trials where it does not hold
     for i, parent in reversed(list(enumerate(earlier))):
-        if parent not in values or not asked[parent][asked[name]].all():
-            continue
-        there = {value for value, is_asked in zip(values[parent], asked[name], strict=True) if is_asked}
-        absent = {value for value, is_asked in zip(values[parent], asked[name], strict=True) if not is_asked}
-        possible = sorted((value for value in there if parameters[parent].contains(value)), key=repr)
-        if possible and not there & absent:
-            return Condition(f"p{i}", OneOf(tuple(possible)))  # type: ignore[arg-type]  # asked for: not None
-    return None
+        if parent in values and asked[parent][asked[name]].all():
+            there = {value for value, is_asked in zip(values[parent], asked[name], strict=True) if is_asked}
+            possible = tuple(v for v in sorted(there, key=repr) if v is not None and parameters[parent].contains(v))
+            if possible:
+                fails = np.array([value not in there for value in values[parent]], dtype=bool)
+                explained.append((Condition(f"p{i}", OneOf(possible)), fails))
+    conditions, left = [], ~asked[name]
+    while left.any() and explained:
+        condition, fails = max(explained, key=lambda pair: int((pair[1] & left).sum()))
+        if not (fails & left).any():
+            return ()
+        conditions.append(condition)
+        left = left & ~fails
+    return () if left.any() else tuple(conditions)
 
 
 def _architecture(trial: FrozenTrial, names: dict[str, str], search_space: dict[str, BaseDistribution]) -> Architecture:

@@ -58,7 +58,7 @@ def test_each_choice_adds_most(losses, k):
 @given(grids(most=7), st.integers(1, 4))
 def test_greedy_has_its_share_of_the_best(losses, k):
     reference = np.full(losses.shape[1], 6.0)
-    best = max((hypervolume(losses[list(c)], reference) for c in combinations(range(len(losses)), min(k, len(losses)))))
+    best = max(hypervolume(losses[list(c)], reference) for c in combinations(range(len(losses)), min(k, len(losses))))
     assert hypervolume(losses[subset(losses, reference, k)], reference) >= (1 - 1 / np.e) * best
 
 

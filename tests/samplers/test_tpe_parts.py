@@ -20,7 +20,7 @@ PARAMETERS = {
     "words": Categorical(("conv", "lstm", "pool")),
     "switch": Categorical((False, True)),
     "kernels": Categorical((3, 5, 7)),
-    "mixed": Categorical((1, "auto", True if False else 2.5)),
+    "mixed": Categorical((1, "auto", 2.5)),
     "steps": Integer(8, 32, step=8),
     "log integer": Integer(1, 40, log=True),
     "many": Integer(0, 1000),
@@ -56,12 +56,10 @@ def test_the_prior_is_what_the_parameter_draws(parameter):
     cells, rng = Cells(parameter), np.random.default_rng(0)
     drawn = np.bincount([cells.cell(parameter.sample(rng)) for _ in range(4000)], minlength=len(cells))
     assert cells.prior.sum() == pytest.approx(1.0)
-    if len(cells) > 1 and "many" not in str(parameter) and not isinstance(parameter, Integer | Float):
+    assert drawn.sum() == 4000
+    coarse = cells.listed is None and isinstance(parameter, Integer)  # 1,001 values in 128 cells: 7 or 8 in each
+    if len(cells) > 1 and not coarse:
         assert chisquare(drawn, 4000 * cells.prior).pvalue > 1e-4  # 1 fair seed in 10,000 fails, for each parameter
-    elif cells.listed is not None and len(cells) > 1:
-        assert chisquare(drawn, 4000 * cells.prior).pvalue > 1e-4
-    else:
-        assert drawn.sum() == 4000
 
 
 def test_what_a_parameter_cannot_be_has_no_cell():
@@ -153,13 +151,6 @@ def test_columns_pass_over_what_the_space_does_not_know():
     assert (row >= 0).sum() == 1
 
 
-def test_a_repeat_count_and_a_field_called_repeat_are_kept_apart():
-    space = Space(input="vector", root={"body": Repeat(Integer(1, 2), {"repeat": ["a", "b", "c"]})})
-    columns = Columns(space)
-    assert {len(columns.cells[columns.paths[p]]) for p in ("body.repeat", "body.0.repeat")} == {2, 3}
-    assert len(TPE(space, []).columns.of([space.sample(np.random.default_rng(0))])) == 1
-
-
 def made(good, bad, space=BLOCKS, other=0.25):
     columns = Columns(space)
     return Acquisition(columns, columns.of(good), columns.of(bad), other)
@@ -205,7 +196,7 @@ def test_a_position_learns_from_the_others():
     good, bad = [blocks(7), blocks(7)] * 3, [blocks(3), blocks(5)] * 10
     alone, shared = made(good, bad, other=0.0), made(good, bad, other=0.25)
     at = "body.2.conv.kernel"  # never seen there
-    assert np.ptp(alone.densities(at)[0][2]) == 0.0
+    np.testing.assert_allclose(alone.densities(at)[0][2], 1 / 3)
     assert shared.densities(at)[0][2].argmax() == 2
     assert shared.score(blocks(7, 7, 7)) > alone.score(blocks(7, 7, 7))
 

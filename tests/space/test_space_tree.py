@@ -289,7 +289,7 @@ def test_a_sample_is_never_forbidden(space, seed):
 
 def test_a_space_where_all_is_forbidden_says_so():
     space = Space("vector", {"body": {"a": [1, 2]}}, ({"body.a": [1, 2]},), name="tight")
-    with pytest.raises(SpaceError, match="tight: 1000 draws in a row were forbidden.*forbid"):
+    with pytest.raises(SpaceError, match=r"tight: 1000 draws in a row were forbidden.*forbid"):
         space.sample(generator(0))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
@@ -25,15 +24,16 @@ class Columns:
         self.space = space
         self.names = list(space.slots)
         self.paths = {path: column for column, path in enumerate(space.slots)}
-        groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for path, slot in space.slots.items():
-            # The role alone may not do: the count of a repeat and a field called "repeat" in its block share one.
-            groups[slot.role, repr(slot.parameter)].append(self.paths[path])
-        at = {column: key for key, columns in groups.items() for column in columns}
-        slots = list(space.slots.values())
-        shared = {key: (Cells(slots[columns[0]].parameter), np.array(columns)) for key, columns in groups.items()}
-        self.cells = [shared[at[column]][0] for column in range(len(slots))]
-        self.alike = [shared[at[column]][1] for column in range(len(slots))]
+        self.cells: list[Cells] = []
+        self.alike: list[np.ndarray] = []
+        by_role = {
+            role: (Cells(slots[0].parameter), np.array([self.paths[slot.path] for slot in slots]))
+            for role, slots in space.roles.items()
+        }
+        for slot in space.slots.values():
+            cells, alike = by_role[slot.role]
+            self.cells.append(cells)
+            self.alike.append(alike)
         self._row: dict[Architecture, int] = {}
         self._matrix = np.full((64, len(self.paths)), -1, dtype=np.int16)
 
