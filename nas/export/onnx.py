@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import warnings
@@ -98,6 +99,23 @@ def export_checked(
     with _written_whole(path) as temporary:
         _write(module, in_shape, temporary, metadata)
         return _compare(module, temporary, inputs, batch_sizes, tolerance, name=str(path))
+
+
+def structure(path: Path) -> str:
+    """Return 16 hex digits that name what the file at `path` computes, whatever its weights are.
+
+    Equal for two networks that differ in their weights, or in what has no effect at inference (dropout): nodes,
+    attributes and shapes count, values and metadata do not.
+    """
+    import onnx
+
+    graph = onnx.load(path).graph
+    digest = hashlib.sha256()
+    for weight in graph.initializer:
+        digest.update(f"{weight.name}{list(weight.dims)}{weight.data_type};".encode())
+    for message in (*graph.input, *graph.output, *graph.node):
+        digest.update(message.SerializeToString(deterministic=True))
+    return digest.hexdigest()[:16]
 
 
 def quiet_session(model: Path | bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:

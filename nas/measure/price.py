@@ -1,4 +1,4 @@
-"""Prices of built networks: each different network is exported and measured once."""
+"""Prices of built networks: each different network is measured once."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import tempfile
 from pathlib import Path
 
 from nas.build import Network
+from nas.export.onnx import export_onnx, structure
 from nas.measure.meter import Meter
-from nas.measure.module import price_module
+from nas.measure.module import price_exported
 from nas.objectives import Prices
 from nas.shapes import Shape
 
 
 class Pricer:
-    """Prices networks, and remembers them by what was built.
+    """Prices networks, and remembers them by what was built and by what its file computes.
 
-    Two architectures that differ in training hyperparameters alone are one network and have one price.
+    Two architectures that differ in training hyperparameters alone are built alike and have one price; so have two that
+    differ in what has no effect at inference, such as a dropout rate, since their files compute the same.
 
     Args:
         meter: measures the latency.
@@ -32,13 +34,21 @@ class Pricer:
         """Return every price of a network; see `price_module` for errors and cost. A known network costs nothing."""
         key = network_key(network)
         if key not in self._known:
-            with tempfile.TemporaryDirectory(dir=self.scratch, prefix=".price-") as folder:
-                self._known[key] = price_module(network, self.in_shape, self.meter, Path(folder) / "network.onnx")
+            self._known[key] = self._price(network)
         return self._known[key]
 
     def remember(self, key: str, prices: Prices) -> None:
-        """Take over what an earlier process has measured."""
+        """Take over what an earlier process has measured of the network `key`."""
         self._known.setdefault(key, prices)
+
+    def _price(self, network: Network) -> Prices:
+        with tempfile.TemporaryDirectory(dir=self.scratch, prefix=".price-") as folder:
+            path = Path(folder) / "network.onnx"
+            export_onnx(network, self.in_shape, path)
+            file_key = structure(path)
+            if file_key not in self._known:
+                self._known[file_key] = price_exported(network, self.in_shape, self.meter, path)
+        return self._known[file_key]
 
 
 def network_key(network: Network) -> str:

@@ -129,7 +129,7 @@ class OptunaProposer:
             for arch in pending:
                 if arch not in self._running:
                     self._running[arch] = self._start(arch)
-            for arch in self._running.keys() - set(pending):
+            for arch in [arch for arch in self._running if arch not in pending]:
                 self._finish(self._running.pop(arch), TrialState.FAIL)  # given up by the caller
             for _ in range(_TRIES):
                 trial = self.study.ask()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from nas.pareto import ranks, subset
 from nas.samplers.proposer import Observation
@@ -38,9 +37,9 @@ def split(seen: Sequence[Observation], n_good: int) -> Split:
     """Split trials into good and bad.
 
     Good are the `n_good` complete trials of lowest non-domination rank. The last rank that does not fit whole is
-    cut by greedy hypervolume, on losses replaced by their ranks among the complete trials divided by their
-    number: so a heavy-tailed loss (milliseconds) weighs no more than another, and no scale has to be known.
-    With one objective all this is sorting. A loss that is missing or NaN counts as +inf.
+    cut by greedy hypervolume, on losses replaced by the share of the complete trials that they exceed: so a
+    heavy-tailed loss (milliseconds) weighs no more than another, and no scale has to be known. With one objective
+    all this is sorting. A loss that is missing or NaN counts as +inf.
 
     Bad are, in this order: the other complete ones, those over budget by their violation, the failed ones.
 
@@ -78,9 +77,15 @@ def best(losses: np.ndarray, k: int) -> np.ndarray:
         return order[:k]
     last = rank[order[k]]  # the first rank that does not fit whole
     whole, cut = order[rank[order] < last], np.flatnonzero(rank == last)
-    scaled = rankdata(np.where(np.isnan(losses), np.inf, losses), axis=0) / len(losses)
+    scaled = np.stack([_share(column) for column in np.where(np.isnan(losses), np.inf, losses).T], axis=1)
     return np.concatenate([whole, cut[subset(scaled[cut], np.full(losses.shape[1], 1.1), k - len(whole))]])
 
 
 def _losses(seen: Sequence[Observation]) -> np.ndarray:
     return np.array([[math.nan if loss is None else loss for loss in o.losses] for o in seen], dtype=float)
+
+
+def _share(column: np.ndarray) -> np.ndarray:
+    """Return the share of the values that each value exceeds, ties by half: ranks without a scale, in (0, 1)."""
+    ordered = np.sort(column)
+    return (np.searchsorted(ordered, column, "left") + np.searchsorted(ordered, column, "right")) / (2 * len(column))
