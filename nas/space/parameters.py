@@ -235,7 +235,8 @@ class Float:
         if self.low == self.high:
             return 0.5
         if self.log:
-            return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
+            bottom, top = math.log(self.low), math.log(self.high)
+            return (math.log(value) - bottom) / (top - bottom) if bottom < top else 0.5  # ends of one rounded log
         if self.step is not None:
             return ((value - self.low) / self.step + 0.5) / self.cardinality()
         return (value - self.low) / (self.high - self.low)

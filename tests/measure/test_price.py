@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from nas.build import Network, build_tree
 from nas.measure import RUNTIMES, Meter
 from nas.measure.price import Pricer, network_key

@@ -89,6 +89,13 @@ def test_a_grid_rises_from_end_to_end_without_repeats(parameter, most):
         assert len(values) == parameter.cardinality()
 
 
+def test_a_log_range_of_neighbouring_floats():
+    parameter = Float(1e6, math.nextafter(1e6, 2e6), log=True)
+    assert math.log(parameter.low) == math.log(parameter.high)
+    assert parameter.to_unit(parameter.high) == 0.5
+    assert parameter.contains(parameter.from_unit(0.5))
+
+
 def test_log_integers_by_hand():
     parameter = Integer(1, 10, log=True)
     assert list(grid(parameter)) == list(range(1, 11))

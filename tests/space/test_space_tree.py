@@ -79,6 +79,9 @@ def test_a_sample_is_a_point_of_the_space(space, seed):
     assert space.contains(arch)
     assert space.architecture(arch.values) == arch
     assert space.forbidden(arch) is None
+    asked = []
+    space.walk(lambda slot: asked.append(slot) or arch.values[slot.path])
+    assert asked == [space.slots[path] for path in arch.values]
     for path, value in arch.items:
         assert space.slots[path].parameter.contains(value)
         broken = dict(arch.values)
