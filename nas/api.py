@@ -125,7 +125,10 @@ class Study:
         ) as search:
             search.run()
         self.resume = True
-        return Front.load(self.folder.path, task=self.task)
+        front = Front.load(self.folder.path, task=self.task)
+        if front.members:
+            front.plot()
+        return front
 
 
 class Front:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -70,7 +71,7 @@ def main() -> None:
 @click.option(
     "-b", "--budget", "budgets", multiple=True, help="A hard limit, e.g. 'latency_ms<=2'; repeat for several."
 )
-@click.option("-n", "--trials", type=click.IntRange(min=1), help="End after so many trained networks.")
+@click.option("-n", "--trials", type=click.IntRange(min=1), help="End when so many networks are trained, earlier runs included.")
 @click.option("-t", "--time-limit", metavar="TIME", help="End after this time: 90s, 15m, 1.5h.")
 @click.option(
     "--trial-time-limit",
@@ -215,6 +216,11 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
         click.echo(f"next: nas retrain {path} --pick knee    nas export {path} --pick knee", err=True)
     if ended == "interrupted":
         raise SystemExit(130)
+    if not front.members:
+        reasons = Counter(r.reason for r in front.records if r.reason).most_common(3)
+        why_not = "".join(f"\n  {n} times: {reason}" for reason, n in reasons)
+        click.echo(f"no trial is complete, so there is no front{why_not}", err=True)
+        raise SystemExit(1)
 
 
 def _counts(opened: Search) -> str:

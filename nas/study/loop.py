@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from nas.errors import BudgetError
+from nas.errors import BudgetError, SpaceError
 from nas.objectives import Budget, Objective
 from nas.records import TrialRecord, mark_front
 from nas.rng import generator
@@ -29,6 +30,9 @@ NOTHING_KEPT = 200
 
 _BARREN = 500
 """Proposals in a row that were known already, after which the space counts as exhausted."""
+
+_UNTRAINED = 5000
+"""Candidates in a row that were rejected, after which the search ends all the same."""
 
 Ended = Literal["trials", "time", "interrupted", "exhausted"]
 
@@ -118,6 +122,7 @@ class Search:
 
         Raises:
             BudgetError: the first 200 candidates all break a budget.
+            SpaceError: none of them could be built and priced.
         """
         try:
             return self._run()
@@ -131,19 +136,20 @@ class Search:
     def _run(self) -> Ended:
         for number, arch in self.interrupted:
             self._evaluate(arch, number)
-        barren = 0
+        barren = rejected = 0
         while True:
             if self.limits.trials is not None and self.trained >= self.limits.trials:
                 return "trials"
             if self.deadline is not None and time.monotonic() >= self.deadline:
                 return "time"
-            before = len(self.records)
+            before, trained = len(self.records), self.trained
             rng = generator(self.evaluator.config.seed, "sampler", before)
             arch = self.sampler.propose([self._observe(r) for r in self.records], [], self._price, rng)
             if arch not in self._by_arch:
                 self._evaluate(arch)
             barren = 0 if len(self.records) > before else barren + 1
-            if barren >= _BARREN:
+            rejected = 0 if self.trained > trained else rejected + len(self.records) - before
+            if barren >= _BARREN or rejected >= _UNTRAINED:
                 return "exhausted"
 
     def _price(self, arch: Architecture) -> Price:
@@ -162,6 +168,10 @@ class Search:
             number: of a trial that was interrupted; it is run again under its own number.
         """
         candidate = self.evaluator.candidate(arch)
+        if number is not None and (refused := candidate.record(number, self.budgets)) is not None:
+            self.storage.finish(refused)  # measured again, it is just over a budget
+            self._keep(refused)
+            return
         if number is None:
             if candidate.record(0, self.budgets) is not None:
                 self._reject(candidate)
@@ -179,7 +189,7 @@ class Search:
         record = candidate.record(0, self.budgets)
         assert record is not None
         self._keep(replace(record, number=self.storage.reject(record)))
-        self._check_anything_kept()
+        self._check_hope()
 
     def _duplicate(self, candidate: Candidate, of: TrialRecord) -> None:
         """Record a candidate that ends as the same network and training as an earlier trial, without training it."""
@@ -204,6 +214,7 @@ class Search:
         if network is not None and record.number in (front := self.front()):
             self.folder.save_checkpoint(record.number, network.state_dict())
             self.folder.prune_checkpoints(front)
+        if record.train_seconds:
             self.write_results()
         self.watcher.recorded(record, self)
 
@@ -218,11 +229,17 @@ class Search:
             return Observation(record.arch, "failed", losses, excess, record.number)
         return Observation(record.arch, "complete", losses, excess, record.number)
 
-    def _check_anything_kept(self) -> None:
-        """End a search whose budgets nothing keeps, saying how far off they are."""
-        priced = [r for r in self.records if r.prices]
-        if len(priced) < NOTHING_KEPT or any(r.state != "over_budget" for r in priced):
+    def _check_hope(self) -> None:
+        """End a search of which nothing can come: say how far off the budgets are, or why nothing can be priced."""
+        if len(self.records) < NOTHING_KEPT or any(r.state not in ("over_budget", "failed") for r in self.records):
             return
+        if self.trained:
+            return
+        priced = [r for r in self.records if r.prices]
+        if not priced:
+            reasons = Counter(r.reason for r in self.records).most_common(3)
+            lines = [f"  {n} times: {reason}" for reason, n in reasons]
+            raise SpaceError(f"none of {len(self.records)} candidates can be built and priced:\n" + "\n".join(lines))
         lines = []
         for b in self.budgets:
             values = np.array([r.prices[b.objective].value for r in priced])

@@ -83,6 +83,10 @@ class Storage:
             arch = Architecture.from_json(trial.user_attrs[_ARCHITECTURE])
             if trial.state.is_finished() and _RECORD in trial.user_attrs:
                 finished.append(TrialRecord.from_dict(trial.number, arch, json.loads(trial.user_attrs[_RECORD])))
+            elif _RECORD in trial.user_attrs:  # killed between the two writes of `finish`
+                record = TrialRecord.from_dict(trial.number, arch, json.loads(trial.user_attrs[_RECORD]))
+                self.finish(record)
+                finished.append(record)
             elif not trial.state.is_finished():
                 interrupted.append((trial.number, arch))
         return finished, interrupted
