@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections import Counter
@@ -71,7 +72,9 @@ def main() -> None:
 @click.option(
     "-b", "--budget", "budgets", multiple=True, help="A hard limit, e.g. 'latency_ms<=2'; repeat for several."
 )
-@click.option("-n", "--trials", type=click.IntRange(min=1), help="End when so many networks are trained, earlier runs included.")
+@click.option(
+    "-n", "--trials", type=click.IntRange(min=1), help="End at so many trained networks, earlier ones included."
+)
 @click.option("-t", "--time-limit", metavar="TIME", help="End after this time: 90s, 15m, 1.5h.")
 @click.option(
     "--trial-time-limit",
@@ -174,7 +177,7 @@ def _say_start(opened: Search) -> None:
     combinations, continuous = config.space.count()
     at_most = "at most " if config.space.bounded else ""
     lines = [
-        f"space      {config.space.name}: {at_most}{combinations:.3g} combinations, {continuous} continuous parameters",
+        f"space      {config.space.name}: {at_most}{_large(combinations)} combinations, {continuous} continuous parameters",
         f"data       {task.name}: {len(task.x_train)} to train on, {len(task.x_val)} to choose by, "
         f"shape {task.in_shape}, {task.n_outputs} classes",
         f"objectives {', '.join(f'{o.name} ({o.direction})' for o in opened.objectives)}",
@@ -370,6 +373,18 @@ def _print_shipped(shipped: Sequence[Shipped]) -> None:
     console.print(table, highlight=False)
 
 
+def _large(n: int) -> str:
+    """Return a number one can read, however large.
+
+    >>> _large(5184), _large(1048847626871561568)
+    ('5,184', '1.0 x 10^18')
+    """
+    if n < 10**7:
+        return f"{n:,}"
+    exponent = len(str(n)) - 1 if n < 10**4000 else int(math.log10(n))
+    return f"{10 ** (math.log10(n) - exponent):.1f} x 10^{exponent}"
+
+
 @main.command("space")
 @click.argument("space", required=False)
 @click.option("--samples", type=click.IntRange(min=0), default=5, show_default=True, help="Random architectures shown.")
@@ -403,7 +418,7 @@ def space_command(space: str | None, samples: int, seed: int, as_yaml: bool, as_
     at_most = "at most " if found.bounded else ""
     combinations, continuous = found.count()
     click.echo(
-        f"{at_most}{networks:,} networks; {at_most}{combinations:,} combinations with training, "
+        f"{at_most}{_large(networks)} networks; {at_most}{_large(combinations)} combinations with training, "
         f"times {continuous} continuous parameters; {len(found.slots)} parameters in all"
     )
     rng = generator(seed, "samples")

@@ -38,8 +38,11 @@ class TrialFailed(NasError):  # the name says what happened, as StopIteration do
     """One trial ended without a result; the message is the reason, and the search goes on."""
 
 
+_MOST_NAMES = 20
+
+
 def did_you_mean(kind: str, name: object, known: Iterable[str]) -> str:
-    """Say that `name` is unknown, which known name is nearest, and what all of them are.
+    """Say that `name` is unknown, which known name is nearest, and what all of them are (the nearest, if many).
 
     >>> did_you_mean("block", "mbcov", ["mbconv", "maxpool", "skip"])
     "no block called 'mbcov'. Did you mean 'mbconv'? Known: maxpool, mbconv, skip"
@@ -47,4 +50,7 @@ def did_you_mean(kind: str, name: object, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
+    if len(names) > _MOST_NAMES:
+        listed = difflib.get_close_matches(str(name), names, n=_MOST_NAMES, cutoff=0.0)
+        return f"no {kind} called '{name}'.{hint} Known, of {len(names)}: {', '.join(listed)}, ..."
     return f"no {kind} called '{name}'.{hint} Known: {', '.join(names)}"

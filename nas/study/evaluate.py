@@ -18,7 +18,7 @@ from nas.records import TrialRecord
 from nas.rng import torch_seed
 from nas.space import Architecture
 from nas.study.config import StudyConfig
-from nas.training import TrainConfig, fit, torch_seeded
+from nas.training import TrainConfig, as_trial_failed, fit, torch_seeded
 
 if TYPE_CHECKING:
     from nas.data import Task
@@ -86,15 +86,16 @@ class Evaluator:
 
     def _candidate(self, arch: Architecture) -> Candidate:
         try:
-            with torch_seeded(torch_seed(self.config.seed, "price")):
-                network = build(self.config.space, arch, self.task.in_shape, self.task.n_outputs)
-            train = json.dumps(self.train_config(arch).to_tree(), sort_keys=True)
-            key = f"{network_key(network)}-{hashlib.sha256(train.encode()).hexdigest()[:16]}"
-            return Candidate(arch, key, self.pricer.price(network))
+            with as_trial_failed():
+                with torch_seeded(torch_seed(self.config.seed, "price")):
+                    network = build(self.config.space, arch, self.task.in_shape, self.task.n_outputs)
+                train = json.dumps(self.train_config(arch).to_tree(), sort_keys=True)
+                key = f"{network_key(network)}-{hashlib.sha256(train.encode()).hexdigest()[:16]}"
+                return Candidate(arch, key, self.pricer.price(network))
         except BuildError as error:
             return Candidate(arch, problem=f"cannot be built: {error}")
-        except (NasError, RuntimeError, MemoryError) as error:  # torch raises RuntimeError where memory is short
-            return Candidate(arch, problem=f"cannot be priced: {_first_line(error)}")
+        except NasError as error:
+            return Candidate(arch, problem=f"cannot be priced: {str(error).splitlines()[0]}")
 
     def train(
         self,
@@ -124,7 +125,7 @@ class Evaluator:
                 on_epoch(log)
 
         try:
-            with torch_seeded(torch_seed(seed, "weights", number)):
+            with as_trial_failed(), torch_seeded(torch_seed(seed, "weights", number)):
                 network = build(self.config.space, arch, self.task.in_shape, self.task.n_outputs)
             fit(
                 network,
@@ -177,7 +178,3 @@ def _broken(budget: Budget, price: Measurement) -> str:
     held = budget.worst(price)
     allowance = "" if held == price.value else f" (to be held: {held:.4g})"
     return f"{budget.objective} {price.value:.4g}{allowance} breaks {budget}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

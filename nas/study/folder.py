@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,13 @@ class RunFolder:
             lock.release()
             (self.path / ".lock").unlink(missing_ok=True)
 
+    def clear_scratch(self) -> None:
+        """Remove what a killed search was measuring."""
+        for path in self.path.glob(".price-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
     def write_results(self, records: Sequence[TrialRecord], space: Space) -> None:
-        """Write `trials.csv`, and `front.csv` , which holds its front alone."""
+        """Write `trials.csv`, and `front.csv`, which holds its front alone."""
         write_csv(self.trials, records, space.slots)
         write_csv(self.front, [r for r in records if r.on_front], space.slots)
 

@@ -22,13 +22,12 @@ from nas.study.front import front_numbers
 from nas.study.storage import Storage
 
 if TYPE_CHECKING:
-    from nas.build import Network
     from nas.training import EpochLog
 
 NOTHING_KEPT = 200
 """Candidates priced without one that keeps the budgets, after which a search says so and ends."""
 
-_BARREN = 500
+_BARREN = 50
 """Proposals in a row that were known already, after which the space counts as exhausted."""
 
 _UNTRAINED = 5000
@@ -121,11 +120,13 @@ class Search:
         """Search until a limit is reached; whatever ends it, what was finished is in the storage and the folder.
 
         Raises:
-            BudgetError: the first 200 candidates all break a budget.
+            BudgetError: the first 200 candidates all break a budget, or all there were when the search ended.
             SpaceError: none of them could be built and priced.
         """
         try:
-            return self._run()
+            ended = self._run()
+            self._check_hope(at_least=1)
+            return ended
         except KeyboardInterrupt:
             return "interrupted"
         except RunEnded:
@@ -182,8 +183,11 @@ class Search:
             number = self.storage.start(arch)
         self.watcher.training(number, candidate, self)
         record, network = self.evaluator.train(number, candidate, deadline=self.deadline, on_epoch=self.watcher.epoch)
+        if network is not None and number in front_numbers([*self.records, record], self.objectives):
+            # Before the storage knows: a kill between the two costs a trial, which is run again, and no weights.
+            self.folder.save_checkpoint(number, network.state_dict())
         self.storage.finish(record)
-        self._keep(record, network)
+        self._keep(record)
 
     def _reject(self, candidate: Candidate) -> None:
         record = candidate.record(0, self.budgets)
@@ -205,16 +209,14 @@ class Search:
         )
         self._keep(replace(record, number=self.storage.reject(record)))
 
-    def _keep(self, record: TrialRecord, network: Network | None = None) -> None:
+    def _keep(self, record: TrialRecord) -> None:
         self.records.append(record)
         self.records.sort(key=lambda r: r.number)
         self._by_arch[record.arch] = record
         if record.state in ("complete", "failed") and record.key:
             self._by_key[record.key] = record
-        if network is not None and record.number in (front := self.front()):
-            self.folder.save_checkpoint(record.number, network.state_dict())
-            self.folder.prune_checkpoints(front)
         if record.train_seconds:
+            self.folder.prune_checkpoints(self.front())
             self.write_results()
         self.watcher.recorded(record, self)
 
@@ -229,9 +231,9 @@ class Search:
             return Observation(record.arch, "failed", losses, excess, record.number)
         return Observation(record.arch, "complete", losses, excess, record.number)
 
-    def _check_hope(self) -> None:
+    def _check_hope(self, at_least: int = NOTHING_KEPT) -> None:
         """End a search of which nothing can come: say how far off the budgets are, or why nothing can be priced."""
-        if len(self.records) < NOTHING_KEPT or any(r.state not in ("over_budget", "failed") for r in self.records):
+        if len(self.records) < at_least or any(r.state not in ("over_budget", "failed") for r in self.records):
             return
         if self.trained:
             return

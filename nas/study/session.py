@@ -67,12 +67,15 @@ def open_search(
     runtime = RUNTIMES[config.runtime]()
     if resume:
         _check_same(config, folder)
+        if storage_url is None and not (folder.path / "study.db").exists():
+            raise RunError(f"{folder.path}: there is no study.db to go on with; a run with --storage needs that again")
     if task is None:
         task = load_data(config, download=download)
     check_task(config.space, task)
     if not resume:
         folder.create()
     with folder.locked(), training_process():
+        folder.clear_scratch()
         url = storage_url or _sqlite(folder.path / "study.db")
         name = folder.path.resolve().name if storage_url else config.space.name
         try:

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from nas.training.loop import EpochLog as EpochLog
     from nas.training.loop import FitResult as FitResult
     from nas.training.loop import Scores as Scores
+    from nas.training.loop import as_trial_failed as as_trial_failed
     from nas.training.loop import evaluate as evaluate
     from nas.training.loop import fit as fit
     from nas.training.seeding import torch_seeded as torch_seeded
 
-_LATE = ("EpochLog", "FitResult", "Scores", "evaluate", "fit")
+_LATE = ("EpochLog", "FitResult", "Scores", "as_trial_failed", "evaluate", "fit")
 
 __all__ = ["AUGMENTATIONS", "OPTIMIZERS", "SCHEDULES", "TrainConfig", "keep_freed_memory", "torch_seeded", *_LATE]
 

@@ -124,7 +124,7 @@ def fit(
     curve: list[EpochLog] = []
     train_seconds = 0.0
     with torch_seeded(torch_seed(seed, "layers")):
-        with _as_trial_failed():
+        with as_trial_failed():
             module.to(memory_format=memory_format)
             optimizer = make_optimizer(module, config.optimizer)
             base_lrs = [group["lr"] for group in optimizer.param_groups]
@@ -132,7 +132,7 @@ def fit(
 
         for epoch in range(1, config.epochs + 1):
             epoch_started = time.perf_counter()
-            with _as_trial_failed():
+            with as_trial_failed():
                 module.train()
                 order = torch.randperm(n, generator=shuffling, device=x.device)[:last]
                 total = torch.zeros((), device=x.device, dtype=torch.float64)
@@ -182,7 +182,7 @@ def evaluate(module: nn.Module, x: Tensor, y: Tensor, batch: int = 512) -> Score
     total = torch.zeros((), device=x.device, dtype=torch.float64)
     module.eval()
     try:
-        with _as_trial_failed():
+        with as_trial_failed():
             for inputs, labels in zip(x.split(batch), y.split(batch), strict=True):
                 logits = module(inputs.contiguous(memory_format=memory_format))
                 total += F.cross_entropy(logits, labels, reduction="sum")
@@ -209,7 +209,7 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory",
 
 
 @contextmanager
-def _as_trial_failed() -> Iterator[None]:
+def as_trial_failed() -> Iterator[None]:
     """Turn whatever goes wrong inside a network into the reason of a failed trial; Ctrl-C is no such thing."""
     try:
         yield

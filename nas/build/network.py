@@ -1,0 +1,149 @@
+"""Architecture -> torch module, shape by shape. What cannot be built says which block and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from nas.blocks import BLOCKS, HEADS
+from nas.blocks.convert import Flatten, MapToTokens, TokensToMap
+from nas.errors import BuildError, NasError
+from nas.registry import Registry
+from nas.shapes import Shape, layout
+from nas.space import Architecture, Space, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One module of a network, and what goes in and out of it (without the batch axis)."""
+
+    path: str
+    name: str
+    config: Any
+    in_shape: Shape
+    out_shape: Shape
+
+    def __str__(self) -> str:
+        fields = ", ".join(f"{k}={v}" for k, v in _fields(self.config).items())
+        return f"{self.path}: {self.name}({fields}) {self.in_shape} -> {self.out_shape}"
+
+
+class Network(nn.Module):
+    """Stem, body and head in a row.
+
+    Shapes:
+        in:  (N, *in_shape)
+        out: (N, n_outputs)
+
+    Attributes:
+        steps: what each module of `modules_in_order` is, conversions between map, tokens and vector included.
+    """
+
+    def __init__(self, modules: list[nn.Module], steps: tuple[Step, ...]) -> None:
+        super().__init__()
+        self.modules_in_order = nn.Sequential(*modules)
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.modules_in_order(x)
+
+    def signature(self) -> str:
+        """Return what was built, as text: equal for two architectures that end as the same network.
+
+        A block that passes its input on unchanged (`identity`) is no part of it.
+        """
+        return json.dumps([[step.name, _fields(step.config)] for step in self.steps if step.name != "identity"])
+
+
+def build(space: Space, arch: Architecture, in_shape: Shape, n_outputs: int) -> Network:
+    """Build the network of an architecture; its weights come from torch's global generator.
+
+    Raises:
+        BuildError: a block does not fit the shape it meets.
+    """
+    return build_tree(space.resolve(arch), in_shape, n_outputs)
+
+
+def build_tree(tree: dict[str, Tree], in_shape: Shape, n_outputs: int) -> Network:
+    """Build the network of a resolved tree, `{"stem": ..., "body": ..., "head": ...}`.
+
+    A recurrent or Transformer block on an image sees its positions as tokens; a block for maps after that gets the
+    map back, where the number of tokens still is that of the map.
+    """
+    modules: list[nn.Module] = []
+    steps: list[Step] = []
+    shape, grid = in_shape, None
+
+    def add(module: nn.Module, path: str, name: str, config: Any, out_shape: Shape) -> None:
+        nonlocal shape
+        modules.append(module)
+        steps.append(Step(path, name, config, shape, out_shape))
+        shape = out_shape
+
+    def convert(path: str, name: str, wanted: str) -> None:
+        """Bring the running shape into the layout that the part `name` takes."""
+        nonlocal grid
+        have = layout(shape)
+        if wanted in ("any", have):
+            return
+        module: MapToTokens | TokensToMap | Flatten
+        if wanted == "tokens" and have == "map":
+            grid = (shape[1], shape[2])
+            module = MapToTokens(shape)
+        elif wanted == "map" and have == "tokens" and grid and grid[0] * grid[1] == shape[0]:
+            module = TokensToMap(shape, grid)
+        elif wanted == "vector":
+            module = Flatten(shape)
+        else:
+            lost = f"; the map of {grid[0]} x {grid[1]} before it no longer fits" if grid and have == "tokens" else ""
+            raise BuildError(f"{path}: {name} takes a {wanted}, and what comes before gives {have} {shape}{lost}")
+        add(module, path, f"to_{wanted}", None, module.out_shape)
+
+    for section in ("stem", "body"):
+        for path, name, fields in _parts(tree.get(section, []), section):
+            block, config = _configured(BLOCKS, path, name, fields)
+            convert(path, name, block.takes)
+            try:
+                module = block(shape, config)
+            except ValueError as error:
+                raise BuildError(f"{path}: {name} on {shape}: {error}") from None
+            add(cast(nn.Module, module), path, name, config, module.out_shape)
+    for path, name, fields in _parts(tree["head"], "head"):
+        head, config = _configured(HEADS, path, name, fields)
+        convert(path, name, head.takes)
+        try:
+            ended = head(shape, n_outputs, config)
+        except ValueError as error:
+            raise BuildError(f"{path}: {name} on {shape}: {error}") from None
+        add(cast(nn.Module, ended), path, name, config, (n_outputs,))
+    return Network(modules, tuple(steps))
+
+
+def _parts(here: Tree, path: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the path, name and fields of each part of a resolved section, in order."""
+    if isinstance(here, list):
+        for i, child in enumerate(here):
+            yield from _parts(child, f"{path}.{i}")
+    elif isinstance(here, dict):
+        for name, fields in here.items():
+            yield path, name, cast(dict[str, Any], fields)
+    else:
+        yield path, str(here), {}
+
+
+def _configured(table: Registry, path: str, name: str, fields: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the part called `name` and its config."""
+    try:
+        part = table[name]
+        return part, part.Config(**fields)
+    except (NasError, ValueError, TypeError) as error:
+        raise BuildError(f"{path}: {name}: {error}") from None
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    return {} if config is None else dataclasses.asdict(config)
