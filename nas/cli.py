@@ -28,7 +28,10 @@ DEFAULT_SECONDS = 180.0
 
 
 class _Commands(click.Group):
-    """A group whose commands end with one clear message where the user can mend something."""
+    """Commands in the order of use; each ends with one clear message where the user can mend something."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -176,8 +179,9 @@ def _say_start(opened: Search) -> None:
     config, task = opened.evaluator.config, opened.evaluator.task
     combinations, continuous = config.space.count()
     at_most = "at most " if config.space.bounded else ""
+    size = f"{at_most}{_large(combinations)} combinations, {continuous} continuous parameters"
     lines = [
-        f"space      {config.space.name}: {at_most}{_large(combinations)} combinations, {continuous} continuous parameters",
+        f"space      {config.space.name}: {size}",
         f"data       {task.name}: {len(task.x_train)} to train on, {len(task.x_val)} to choose by, "
         f"shape {task.in_shape}, {task.n_outputs} classes",
         f"objectives {', '.join(f'{o.name} ({o.direction})' for o in opened.objectives)}",
@@ -426,4 +430,4 @@ def space_command(space: str | None, samples: int, seed: int, as_yaml: bool, as_
         arch = found.sample(rng)
         click.echo(f"\nsample {i}")
         for path, value in arch.values.items():
-            click.echo(f"  {path} = {value}")
+            click.echo(f"  {path} = {str(value).lower() if isinstance(value, bool) else value}")

@@ -67,7 +67,7 @@ def check_buildable(space: Space, in_shape: Shape, n_outputs: int, seed: int = 0
         try:
             build(space, space.sample(rng), in_shape, n_outputs)
         except (BuildError, RuntimeError, MemoryError) as error:  # torch raises RuntimeError where memory is short
-            reasons[str(error).splitlines()[0]] += 1
+            reasons[(str(error).splitlines() or [type(error).__name__])[0]] += 1
         else:
             return
     common = "\n".join(f"  {n} of {_SAMPLES}: {reason}" for reason, n in reasons.most_common(3))

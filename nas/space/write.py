@@ -71,12 +71,16 @@ def _plain(here: Node) -> object:
     return {"repeat": _plain(here.count), "block": _plain(here.block)}
 
 
+_KINDS = ("Categorical", "Chain", "Choice", "Fixed", "Float", "Integer", "Repeat", "Space", "When")
+
+
 def to_python(space: Space) -> str:
     """Return Python source that defines `space`; running it gives an equal space."""
     root = "".join(f"        {name!r}: {_source(child, 2)},\n" for name, child in space.root.fields.items())
     forbid = "".join(f"        {clause.plain()!r},\n" for clause in space.forbid)
+    used = [kind for kind in _KINDS if f"{kind}(" in f"{root} Space("]
     return (
-        "from nas.space import Categorical, Chain, Choice, Fixed, Float, Integer, Repeat, Space, When\n\n"
+        f"from nas.space import {', '.join(used)}\n\n"
         f"space = Space(\n    name={space.name!r},\n    input={space.input!r},\n    root={{\n{root}    }},\n"
         + (f"    forbid=[\n{forbid}    ],\n" if forbid else "")
         + ")\n"
@@ -107,7 +111,10 @@ def _source(here: Node, depth: int) -> str:
 
 def outline(space: Space) -> str:
     """Return the tree as indented lines, one node each."""
-    return "\n".join(line for name, child in space.root.fields.items() for line in _lines(name, child, 0))
+    lines = [line for name, child in space.root.fields.items() for line in _lines(name, child, 0)]
+    for clause in space.forbid:
+        lines.append("forbidden: " + " with ".join(f"{path} {_word(value)}" for path, value in clause.plain().items()))
+    return "\n".join(lines)
 
 
 def _lines(name: str, here: Node, depth: int, note: str = "") -> Iterator[str]:

@@ -235,7 +235,7 @@ def test_discrete_draws_follow_the_range(parameter, shares):
         (Float(-2, 3), lambda x: (x + 2) / 5),
         (Float(1e-4, 1, log=True), lambda x: np.log(x / 1e-4) / np.log(1e4)),
     ],
-    ids=str,
+    ids=["linear", "log"],
 )
 def test_continuous_draws_follow_the_scale(parameter, share_below):
     rng = generator(0, "draws")
