@@ -47,7 +47,9 @@ class TokensToMap(nn.Module):
         self.out_shape: Shape = (c, *grid)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.transpose(1, 2).unflatten(2, self.grid)
+        # -1 for the batch: the exporter takes a size read off the tensor for a constant, and a recurrent block
+        # further on would have its initial state frozen at the batch it was traced with.
+        return x.transpose(1, 2).reshape(-1, *self.out_shape)
 
 
 class Flatten(nn.Module):
