@@ -5,6 +5,7 @@ What needs torch is imported by the method that needs it: looking at a front doe
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from nas.durations import seconds
 from nas.errors import NasError, RunError
 from nas.objectives import Budget
 from nas.pareto import choose, parse_rule
-from nas.records import TrialRecord, mark_front, read_json, summary, write_csv
+from nas.records import COLUMNS, TrialRecord, mark_front, read_json, summary, write_csv
 from nas.space import Space
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder, next_folder
@@ -54,7 +55,7 @@ class Study:
         objectives, budgets, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
         out: the run folder; None: `results/<space>-001`, or the first number that is free.
         storage: an Optuna storage URL; None: `study.db` in the run folder.
-        resume: go on in an existing folder.
+        download: fetch a named data set that is not there.
     Raises:
         NasError: anything the user can mend, before anything is written.
 
@@ -71,7 +72,6 @@ class Study:
         *,
         out: str | Path | None = None,
         storage: str | None = None,
-        resume: bool = False,
         download: bool = False,
         trial_time_limit: float | str | None = None,
         **options: Any,
@@ -93,7 +93,24 @@ class Study:
         except TypeError as error:
             raise NasError(f"Study: {error}") from None
         self.folder = RunFolder(out if out is not None else next_folder(Path("results"), self.space.name))
-        self.storage, self.resume, self.download = storage, resume, download
+        self.storage, self.resumed, self.download = storage, False, download
+
+    @classmethod
+    def resume(cls, run: str | Path, *, storage: str | None = None, task: Task | None = None) -> Study:
+        """Return the study of a run folder, to go on with it.
+
+        Args:
+            storage: the URL it was made with, where that was not the folder's own file.
+            task: the data, where they came as a Task.
+        Raises:
+            RunError: there is no run in the folder.
+        """
+        config = RunFolder(run).read_config()
+        given = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        given["trial_time_limit"] = given.pop("trial_time_limit_s")
+        study = cls(**{**given, "data": task or config.data}, out=run, storage=storage)
+        study.resumed = True
+        return study
 
     def search(
         self, trials: int | None = None, time_limit: float | str | None = None, *, watcher: Watcher | None = None
@@ -120,11 +137,11 @@ class Study:
             limits,
             task=self.task,
             storage_url=self.storage,
-            resume=self.resume,
+            resume=self.resumed,
             watcher=watcher,
         ) as search:
             search.run()
-        self.resume = True
+        self.resumed = True
         front = Front.load(self.folder.path, task=self.task)
         if front.members:
             front.plot()
@@ -195,10 +212,11 @@ class Front:
         write_csv(Path(path), [m.record for m in self.members], self.config.space.slots)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return the front as a table, one row per network."""
+        """Return the front as a table with the columns of `front.csv`, one row per network."""
         import pandas as pd
 
-        return pd.DataFrame([m.record.to_row() for m in self.members])
+        rows = [m.record.to_row() for m in self.members]
+        return pd.DataFrame(rows, columns=[*COLUMNS, *self.config.space.slots])
 
     def plot(self, path: str | Path | None = None) -> Path:
         """Draw the front as PNG; None: `front.png` in the run folder."""

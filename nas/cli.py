@@ -39,6 +39,9 @@ class _Commands(click.Group):
         except NasError as error:
             click.echo(f"nas: {error}", err=True)
             ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("nas: interrupted", err=True)
+            ctx.exit(130)
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(141)
@@ -126,7 +129,7 @@ def search(
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
     if trial_time_limit is not None:
         chosen["trial_time_limit_s"] = seconds(trial_time_limit)
-    elif limit_s is not None:
+    elif limit_s is not None and not resume:
         chosen["trial_time_limit_s"] = max(30.0, limit_s / 10)
     if space is not None or not resume:
         chosen["space"] = find_space(space or "digits")
@@ -257,12 +260,14 @@ def front(run: str, budgets: tuple[str, ...], pick: str | None, csv_path: str | 
     if not members:
         kept = f" keeps {', '.join(budgets)}" if budgets else " is complete"
         raise NasError(f"{run}: no trial{kept}, so there is no front")
-    _print_front(found, members)
     if csv_path is not None:
         write_csv(Path(csv_path), [m.record for m in members], found.config.space.slots)
-        click.echo(f"{csv_path}: {len(members)} networks", err=True)
     if plot_path is not None:
         found.plot(plot_path)
+    _print_front(found, members)
+    if csv_path is not None:
+        click.echo(f"{csv_path}: {len(members)} networks", err=True)
+    if plot_path is not None:
         click.echo(plot_path, err=True)
 
 
@@ -343,12 +348,12 @@ def export(run: str, pick: str | None, whole: bool, out: str | None, overwrite: 
     members = found.members if whole else [found.pick(pick or "knee")]
     if not members:
         raise NasError(f"{run}: there is no front to export")
-    shipped = []
-    for member in members:
-        path = None if out is None else Path(out)
-        if path is not None and whole:
-            path = path / f"trial-{member.record.number:05d}.onnx"
-        shipped.append(member.export(path, overwrite=overwrite))
+    paths = [found.folder.exported(member.record.number) for member in members]
+    if out is not None:
+        paths = [Path(out) / path.name for path in paths] if whole else [Path(out)]
+    if taken := [path for path in paths if path.exists() and not overwrite]:
+        raise NasError(f"{taken[0]} exists already; --overwrite replaces it")
+    shipped = [member.export(path, overwrite=overwrite) for member, path in zip(members, paths, strict=True)]
     table = found.folder.exports / "exports.csv"
     table.parent.mkdir(exist_ok=True)
     write_table(table, shipped)
@@ -416,6 +421,8 @@ def space_command(space: str | None, samples: int, seed: int, as_yaml: bool, as_
     if as_yaml or as_python:
         click.echo(found.to_yaml() if as_yaml else found.to_python(), nl=False)
         return
+    rng = generator(seed, "samples")
+    drawn = [found.sample(rng) for _ in range(samples)]
     click.echo(outline(found))
     networks = count(Group({name: node for name, node in found.root.fields.items() if name != "training"}))[0]
     click.echo()
@@ -425,9 +432,7 @@ def space_command(space: str | None, samples: int, seed: int, as_yaml: bool, as_
         f"{at_most}{_large(networks)} networks; {at_most}{_large(combinations)} combinations with training, "
         f"times {continuous} continuous parameters; {len(found.slots)} parameters in all"
     )
-    rng = generator(seed, "samples")
-    for i in range(samples):
-        arch = found.sample(rng)
+    for i, arch in enumerate(drawn):
         click.echo(f"\nsample {i}")
         for path, value in arch.values.items():
             click.echo(f"  {path} = {str(value).lower() if isinstance(value, bool) else value}")

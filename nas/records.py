@@ -177,10 +177,17 @@ def read_csv(path: Path) -> list[TrialRecord]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file atomically: to a neighbour first, then renamed."""
+    """Write a small file atomically: to a neighbour first, then renamed.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def write_json(path: Path, value: object) -> None:

@@ -122,8 +122,7 @@ def retrain(
     train = dataclasses.replace(train, subset=1.0, epochs=epochs or LONGER * train.epochs)
     x_test, y_test = task.test()
     x, y = task.full()
-    folder.mkdir(parents=True, exist_ok=True)
-    scores, weights = [], []
+    scores, states = [], []
     started = time.perf_counter()
     for seed in range(seeds):
         network = _fresh(config, record, task, seed)
@@ -136,10 +135,15 @@ def retrain(
             on_epoch=None if on_epoch is None else lambda log, seed=seed: on_epoch(seed, log),  # type: ignore[misc]
         )
         scores.append(evaluate(network, x_test, y_test))
-        path = folder / f"seed-{seed}.pt"
-        torch.save(network.state_dict(), path.with_suffix(".part"))
+        states.append(network.state_dict())
+    # Only now: a retraining that fails or is interrupted leaves an earlier one as it was.
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (folder / "retrained.json", *folder.glob("seed-*.pt")):
+        old.unlink(missing_ok=True)
+    weights = [folder / f"seed-{seed}.pt" for seed in range(seeds)]
+    for path, state in zip(weights, states, strict=True):
+        torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
-        weights.append(path)
     found = Retrained(
         trial=record.number,
         n_test=len(y_test),

@@ -74,7 +74,7 @@ def ship(
         NasError: the file exists already, cannot be exported, or differs from torch.
     """
     source, network = load_network(config, record, task, folder)
-    path = path or folder.exports / f"trial-{record.number:05d}.onnx"
+    path = path or folder.exported(record.number)
     metadata = {
         "made_by": f"pareto-nas {version('pareto-nas')}",
         "data": task.name,
@@ -135,9 +135,12 @@ def load_network(config: StudyConfig, record: TrialRecord, task: Task, folder: R
 
 
 def write_table(path: Path, shipped: Sequence[Shipped]) -> None:
-    """Write one CSV row per file."""
+    """Write one CSV row per file; rows of other files that are in the table already stay."""
+    columns, new = list(asdict(shipped[0])), {s.file for s in shipped}
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = [row for row in csv.DictReader(lines) if list(row) == columns and row["file"] not in new]
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(shipped[0])), lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(s) for s in shipped)
+    writer.writerows([*kept, *(asdict(s) for s in shipped)])
     write_text(path, text.getvalue())

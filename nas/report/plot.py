@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from nas.errors import RunError
 from nas.objectives import Budget, Objective
 from nas.pareto import knee
 from nas.records import TrialRecord
@@ -20,7 +25,28 @@ _LABELS = {
     "n_params": "parameters",
     "size_bytes": "size of the ONNX file (bytes)",
 }
-_MOST_LABELS = 9
+_MOST_LISTED, _LINE = 12, 48
+_APART = 16.0
+"""Points between two numbers on the picture; nearer ones would lie on each other."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """What is drawn along x and y, and as colour."""
+
+    x: Objective
+    y: Objective
+    colour: Objective | None
+
+    @classmethod
+    def of(cls, objectives: Sequence[Objective]) -> _View:
+        x = next((o for o in objectives if o.cheap), objectives[0])
+        rest = [o for o in objectives if o is not x]
+        y = next((o for o in rest if not o.cheap), rest[0])
+        return cls(x, y, next((o for o in rest if o is not y), None))
+
+    def points(self, records: Sequence[TrialRecord]) -> tuple[list[float], list[float]]:
+        return [r.metrics[self.x.name] for r in records], [r.metrics[self.y.name] for r in records]
 
 
 def plot_front(
@@ -34,34 +60,51 @@ def plot_front(
 ) -> None:
     """Draw the front as PNG: what was found, what was rejected, and the limits.
 
-    With two objectives or more, the cheap one lies on x (log) and the trained one on y, a third one is the colour. With
-    one, its best value so far is drawn over trials.
+    With two objectives or more, the cheap one lies on x (log) and the trained one on y (an accuracy on the log of the
+    error, which pulls the good ones apart), a third one is the colour. With one, its best value so far is drawn over
+    trials.
 
     Args:
-        labels: trial number to a few words, written beside members of the front.
+        labels: trial number to a few words, listed beside the picture for members of the front.
+    Raises:
+        RunError: the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.6, 5.4), dpi=150, layout="constrained")
+    complete = [r for r in records if r.state == "complete"]
+    listed = bool(labels) and len(objectives) > 1
+    figure = Figure(figsize=(12.4 if listed else 8.6, 5.4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes, side = figure.subplots(1, 2, width_ratios=[1.6, 1]) if listed else (figure.add_subplot(), None)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#eef1f4", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=9)
     axes.set_title(title, loc="left", fontsize=12, color=INK, fontweight="bold")
-    complete = [r for r in records if r.state == "complete"]
     if len(objectives) == 1:
         _draw_progress(axes, complete, objectives[0])
     else:
-        x = next((o for o in objectives if o.cheap), objectives[0])
-        y = next((o for o in objectives if o is not x and not o.cheap), next(o for o in objectives if o is not x))
-        colour = next((o for o in objectives if o not in (x, y)), None)
-        _draw_points(figure, axes, records, x, y, colour, budgets, labels or {}, objectives)
+        view = _View.of(objectives)
+        front = sorted((r for r in complete if r.on_front), key=lambda r: r.metrics[view.x.name])
+        _set_scales(axes, view, complete, front)
+        _draw_points(axes, view, [r for r in complete if not r.on_front], front)
+        _draw_rejected(axes, view, records)
+        _draw_budgets(axes, view, budgets)
+        if front:
+            best = front[knee(np.array([[o.loss(r.metrics[o.name]) for o in objectives] for r in front]))]
+            ring: dict[str, Any] = {"s": 130, "facecolor": "none", "edgecolor": KNEE, "linewidth": 2, "zorder": 5}
+            axes.scatter(*view.points([best]), label="knee", **ring)
+            _number(figure, axes, view, front)
+        if side is not None:
+            _list_front(side, view, front, labels or {})
+        axes.legend(frameon=False, fontsize=8.5, loc="lower right")
     beside = path.with_name(path.name + ".part")
-    figure.savefig(beside, format="png")
-    beside.replace(path)
+    try:
+        figure.savefig(beside, format="png")
+        beside.replace(path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _draw_progress(axes: Any, complete: Sequence[TrialRecord], objective: Objective) -> None:
@@ -77,74 +120,88 @@ def _draw_progress(axes: Any, complete: Sequence[TrialRecord], objective: Object
     axes.legend(frameon=False, fontsize=9, loc="best")
 
 
-def _draw_points(
-    figure: Any,
-    axes: Any,
-    records: Sequence[TrialRecord],
-    x: Objective,
-    y: Objective,
-    colour: Objective | None,
-    budgets: Sequence[Budget],
-    labels: Mapping[int, str],
-    objectives: Sequence[Objective],
-) -> None:
-    complete = [r for r in records if r.state == "complete"]
-    rest = [r for r in complete if not r.on_front]
-    front = sorted((r for r in complete if r.on_front), key=lambda r: r.metrics[x.name])
-    rejected = [r for r in records if r.state == "over_budget" and x.name in r.prices]
-
+def _draw_points(axes: Any, view: _View, rest: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> None:
+    """Draw the trained networks: dominated ones grey, the front as a staircase of what is reached at no more cost."""
     if rest:
-        axes.scatter(*_points(rest, x, y), s=22, color=GREY, linewidth=0, label=f"{len(rest)} trained, dominated")
-    if front:
-        style: dict[str, Any] = {"s": 46, "edgecolor": "white", "linewidth": 0.8, "zorder": 4}
-        name = f"{len(front)} on the front"
-        if colour is None:
-            xs, ys = _points(front, x, y)
-            axes.step(xs, ys, where="post", color=FRONT, linewidth=1.4, zorder=3)
-            axes.scatter(xs, ys, color=FRONT, label=name, **style)
-        else:
-            shades = [r.metrics[colour.name] for r in front]
-            drawn = axes.scatter(*_points(front, x, y), c=shades, cmap="viridis", label=name, **style)
-            figure.colorbar(drawn, ax=axes, label=_LABELS.get(colour.name, colour.name))
-        if x.name == "latency_ms":
-            for r in front:
-                price = r.prices["latency_ms"]
-                axes.plot([price.low, price.high], [r.metrics[y.name]] * 2, color=FRONT, linewidth=1, zorder=3)
-        best = _knee(front, objectives)
-        axes.scatter(
-            *_points([best], x, y), s=130, facecolor="none", edgecolor=KNEE, linewidth=2, zorder=5, label="knee"
-        )
-        for r in _spread(front):
-            words = labels.get(r.number, "")
-            text = f"{r.number}: {words}" if words else str(r.number)
-            spot = (r.metrics[x.name], r.metrics[y.name])
-            right = spot[0] > (front[0].metrics[x.name] * front[-1].metrics[x.name]) ** 0.5
-            offset, side = ((-7, 5), "right") if right and len(front) > 1 else ((7, -10), "left")
-            axes.annotate(
-                text, spot, xytext=offset, textcoords="offset points", fontsize=7, color=INK, ha=side, zorder=6
-            )
-    if x.cheap:
-        _log_axis(axes)
-    if rejected:  # no accuracy is known of them: marks along the bottom
-        ticks = [r.prices[x.name].value for r in rejected]
-        label = f"{len(rejected)} over budget, never trained"
+        axes.scatter(*view.points(rest), s=22, color=GREY, linewidth=0, label=f"{len(rest)} trained, dominated")
+    if not front:
+        return
+    style: dict[str, Any] = {"s": 46, "edgecolor": "white", "linewidth": 0.8, "zorder": 4}
+    style["label"] = f"{len(front)} on the front"
+    if view.colour is None:
+        axes.step(*view.points(front), where="post", color=FRONT, linewidth=1.4, zorder=3)
+        axes.scatter(*view.points(front), color=FRONT, **style)
+    else:
+        shades = [r.metrics[view.colour.name] for r in front]
+        drawn = axes.scatter(*view.points(front), c=shades, cmap="viridis", **style)
+        axes.figure.colorbar(drawn, ax=axes, label=_LABELS.get(view.colour.name, view.colour.name))
+    if view.x.name == "latency_ms":
+        for r in front:
+            price = r.prices["latency_ms"]
+            axes.plot([price.low, price.high], [r.metrics[view.y.name]] * 2, color=FRONT, linewidth=1, zorder=3)
+
+
+def _draw_rejected(axes: Any, view: _View, records: Sequence[TrialRecord]) -> None:
+    """Mark candidates over budget along the bottom: nothing else is known of them."""
+    ticks = [r.prices[view.x.name].value for r in records if r.state == "over_budget" and view.x.name in r.prices]
+    if ticks:
+        label = f"{len(ticks)} over budget, never trained"
         axes.plot(ticks, [0.012] * len(ticks), "|", transform=axes.get_xaxis_transform(), color=LIMIT, label=label)
+
+
+def _draw_budgets(axes: Any, view: _View, budgets: Sequence[Budget]) -> None:
     for budget in budgets:
-        if budget.objective == x.name:
+        if budget.objective == view.x.name:
             axes.axvline(budget.limit, color=LIMIT, linewidth=1.2, linestyle="--")
-            axes.annotate(
-                str(budget),
-                (budget.limit, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(4, -10),
-                textcoords="offset points",
-                fontsize=8,
-                color=LIMIT,
-            )
-    _frame_accuracy(axes, complete, front, y)
-    axes.set_xlabel(_LABELS.get(x.name, x.name), color=INK)
-    axes.set_ylabel(_LABELS.get(y.name, y.name), color=INK)
-    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+            where: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.annotate(str(budget), (budget.limit, 1), xytext=(4, -10), fontsize=8, color=LIMIT, **where)
+
+
+def _number(figure: Any, axes: Any, view: _View, front: Sequence[TrialRecord]) -> None:
+    """Write trial numbers at members of the front, leaving out those that would lie on one another."""
+    figure.canvas.draw()  # fixes where data are on the page
+    spots: list[Any] = []
+    for r in front:
+        spot = axes.transData.transform((r.metrics[view.x.name], r.metrics[view.y.name])) * 72 / figure.dpi
+        if all(np.abs(spot - other).max() > _APART for other in spots):
+            spots.append(spot)
+            place = (r.metrics[view.x.name], r.metrics[view.y.name])
+            style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 8, "zorder": 6}
+            axes.annotate(str(r.number), place, xytext=(-6, 4), color=INK, **style)
+
+
+def _list_front(side: Any, view: _View, front: Sequence[TrialRecord], labels: Mapping[int, str]) -> None:
+    """List members of the front beside the picture, best first."""
+    side.axis("off")
+    listed = _spread(sorted(front, key=lambda r: view.y.loss(r.metrics[view.y.name])), _MOST_LISTED)
+    lines = [f"{'trial':>5}  {_short(view.y):>8}  {_short(view.x):>8}"]
+    for r in listed:
+        figures = "  ".join(f"{_figure(o, r.metrics[o.name]):>8}" for o in (view.y, view.x))
+        lines.append(f"{r.number:>5}  {figures}")
+        lines += [f"       {line}" for line in textwrap.wrap(labels.get(r.number, ""), _LINE)]
+    if len(listed) < len(front):
+        lines.append(f"  and {len(front) - len(listed)} between them, see front.csv")
+    text: dict[str, Any] = {"family": "monospace", "fontsize": 7.5, "va": "top", "linespacing": 1.35}
+    side.text(0, 1, "\n".join(lines), transform=side.transAxes, color=INK, **text)
+
+
+def _short(objective: Objective) -> str:
+    return {"latency_ms": "ms", "n_params": "params", "size_bytes": "bytes"}.get(objective.name, objective.name)
+
+
+def _figure(objective: Objective, value: float) -> str:
+    return (
+        f"{value:.4f}" if not objective.cheap else (f"{value:.3g}" if value < 1000 else _plain(float(f"{value:.3g}")))
+    )
+
+
+def _set_scales(axes: Any, view: _View, complete: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> None:
+    axes.set_xlabel(_LABELS.get(view.x.name, view.x.name), color=INK)
+    axes.set_ylabel(_LABELS.get(view.y.name, view.y.name), color=INK)
+    if view.x.cheap:
+        _log_axis(axes)
+    if view.y.name == "accuracy" and front:
+        _error_axis(axes, [r.metrics["accuracy"] for r in complete], [r.metrics["accuracy"] for r in front])
 
 
 def _log_axis(axes: Any) -> None:
@@ -156,6 +213,29 @@ def _log_axis(axes: Any) -> None:
     axes.xaxis.set_minor_locator(LogLocator(subs=tuple(range(1, 10))))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+
+
+def _error_axis(axes: Any, accuracies: Sequence[float], front: Sequence[float]) -> None:
+    """Show accuracies on the log of the error, from a little above the best down to what the front needs.
+
+    Failures near chance would squeeze the front into a line: at most a third of the height goes to what lies below it.
+    """
+    floor = 1e-4  # an error of 0 has no logarithm
+
+    def height(accuracy: Any) -> Any:
+        return -np.log10(np.maximum(1 - np.asarray(accuracy, dtype=float), 0) + floor)
+
+    axes.set_yscale("function", functions=(height, lambda y: 1 + floor - 10 ** -np.asarray(y, dtype=float)))
+    top, worst, lowest = height(max(front)), height(min(front)), height(min(accuracies))
+    bottom = max(lowest, worst - 0.5 * (top - worst) - 0.1)
+    margin = 0.06 * (top - bottom) + 0.02
+    low, high = 1 + floor - 10 ** -(bottom - margin), 1 + floor - 10 ** -(top + margin)
+    axes.set_ylim(low, min(high, 1.0) if max(front) < 1 else 1.0)
+    ticks = [0, *(1 - s * 10**-e for e in range(1, 4) for s in (9, 8, 7, 6, 5, 4, 3, 2, 1.5, 1)), 1.0]
+    shown = [t for t in ticks if low <= t <= high]
+    while len(shown) > 9:
+        shown = shown[::2]
+    axes.set_yticks(shown, [f"{t:.4g}" for t in shown])
 
 
 def _plain(value: float) -> str:
@@ -170,30 +250,8 @@ def _plain(value: float) -> str:
     return f"{value:.10g}"
 
 
-def _frame_accuracy(axes: Any, complete: Sequence[TrialRecord], front: Sequence[TrialRecord], y: Objective) -> None:
-    """Keep failures near chance from squeezing the front into a line: show from the worst front member down a bit."""
-    if not front or y.name != "accuracy":
-        return
-    best, worst = (pick(r.metrics[y.name] for r in front) for pick in (max, min))
-    lowest = min(r.metrics[y.name] for r in complete)
-    bottom = max(lowest, worst - 1.5 * (best - worst) - 0.02)
-    margin = 0.06 * max(best - bottom, 0.01)
-    axes.set_ylim(bottom - margin, best + margin)
-
-
-def _points(records: Sequence[TrialRecord], x: Objective, y: Objective) -> tuple[list[float], list[float]]:
-    return [r.metrics[x.name] for r in records], [r.metrics[y.name] for r in records]
-
-
-def _knee(front: Sequence[TrialRecord], objectives: Sequence[Objective]) -> TrialRecord:
-    import numpy as np
-
-    return front[knee(np.array([[o.loss(r.metrics[o.name]) for o in objectives] for r in front]))]
-
-
-def _spread(front: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return at most nine members, both ends included, so that their labels do not lie on each other."""
-    if len(front) <= _MOST_LABELS:
+def _spread(front: Sequence[TrialRecord], most: int) -> list[TrialRecord]:
+    """Return at most so many members, both ends included."""
+    if len(front) <= most:
         return list(front)
-    step = (len(front) - 1) / (_MOST_LABELS - 1)
-    return [front[round(i * step)] for i in range(_MOST_LABELS)]
+    return [front[round(i * (len(front) - 1) / (most - 1))] for i in range(most)]

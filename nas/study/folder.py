@@ -98,6 +98,10 @@ class RunFolder:
         """Where the weights of a front member's trial are."""
         return self.checkpoints / f"trial-{number:05d}.pt"
 
+    def exported(self, number: int) -> Path:
+        """Where a trial's ONNX file goes, unless told otherwise."""
+        return self.exports / f"trial-{number:05d}.onnx"
+
     def retrained_trial(self, number: int) -> Path:
         """The folder of a trial's retraining."""
         return self.retrained / f"trial-{number:05d}"
