@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nas.build import Network
     from nas.data import Task
-    from nas.measure import Meter
+    from nas.measure import MeterApart
     from nas.retrain import Retrained
     from nas.ship import Shipped
     from nas.study.loop import Watcher
@@ -229,14 +229,14 @@ class Front:
         plot_front(path, self.records, objectives, budgets, title=title, labels=labels)
         return path
 
-    def meter(self) -> Meter:
-        """Return the meter of the run: the same reference, the same calibration."""
-        from nas.measure import RUNTIMES, Calibration, Meter
+    def meter(self) -> MeterApart:
+        """Return the meter of the run: the same reference, the same calibration. Use it in a `with` block."""
+        from nas.measure import Calibration, MeterApart
 
         kept = read_json(self.folder.machine).get("calibration")
         if not isinstance(kept, dict):
             raise RunError(f"{self.folder.machine}: holds no calibration; latencies cannot be compared")
-        return Meter(RUNTIMES[self.config.runtime](), Calibration.from_dict(kept))
+        return MeterApart(self.config.runtime, Calibration.from_dict(kept))
 
 
 @dataclass(frozen=True)
@@ -282,13 +282,13 @@ class Member:
         from nas.ship import ship
         from nas.study.limits import training_process
 
-        with training_process():
+        with training_process(), self.front.meter() as meter:
             return ship(
                 self.front.config,
                 self.record,
                 self.front.task,
                 self.front.folder,
-                self.front.meter(),
+                meter,
                 path=None if path is None else Path(path),
                 overwrite=overwrite,
             )

@@ -32,8 +32,9 @@ def readable(span: float) -> str:
     >>> readable(42.4), readable(185), readable(7260)
     ('42 s', '3 min 05 s', '2 h 01 min')
     """
+    span = round(span)
     if span < 60:
-        return f"{span:.0f} s"
+        return f"{span} s"
     if span < 3600:
-        return f"{int(span // 60)} min {int(span % 60):02d} s"
-    return f"{int(span // 3600)} h {int(span % 3600 // 60):02d} min"
+        return f"{span // 60} min {span % 60:02d} s"
+    return f"{span // 3600} h {span % 3600 // 60:02d} min"

@@ -138,7 +138,7 @@ def figure(name: str, value: float) -> str:
     if name == "latency_ms":
         return f"{value:.3g}" if value < 100 else f"{value:.0f}"
     for scale, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= scale:
+        if value >= 0.9995 * scale:  # what rounds to 1M is no 1e+03k
             return f"{value / scale:.3g}{letter}"
     return f"{value:.0f}"
 

@@ -165,8 +165,8 @@ def read_csv(path: Path) -> list[TrialRecord]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     records = []
     for line, row in enumerate(rows, start=2):
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from nas.build import Network, build
 from nas.errors import RunError
 from nas.export.onnx import export_checked
-from nas.measure import Meter
+from nas.measure.meter import Measures
 from nas.objectives import Budget
 from nas.records import TrialRecord, write_text
 from nas.study.config import StudyConfig
@@ -57,7 +57,7 @@ def ship(
     record: TrialRecord,
     task: Task,
     folder: RunFolder,
-    meter: Meter,
+    meter: Measures,
     *,
     path: Path | None = None,
     overwrite: bool = False,

@@ -1,5 +1,6 @@
 """What a network costs: multiply-adds, parameters, bytes, and a latency that holds."""
 
+from nas.measure.apart import MeterApart as MeterApart
 from nas.measure.latency import Calibration as Calibration
 from nas.measure.latency import Ratio as Ratio
 from nas.measure.latency import measure_ratio as measure_ratio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from nas.errors import RunError
 from nas.measure import reference
@@ -10,6 +11,13 @@ from nas.measure.latency import Calibration, Run, measure_ratio, reference_time_
 from nas.measure.runtimes import Runtime
 from nas.objectives import Measurement
 from nas.shapes import Shape
+
+
+class Measures(Protocol):
+    """What can tell the latency of a file: a meter here, or one in a process of its own."""
+
+    def measure(self, onnx_path: Path, in_shape: Shape) -> Measurement:
+        """Return the latency of one sample in ms, with its 95 % interval."""
 
 
 class Meter:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nas.export.onnx import export_onnx
 from nas.measure.macs import count_macs
-from nas.measure.meter import Meter
+from nas.measure.meter import Measures
 from nas.objectives import Measurement
 from nas.shapes import Shape
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def price_module(module: nn.Module, in_shape: Shape, meter: Meter, onnx_path: Path) -> dict[str, Measurement]:
+def price_module(module: nn.Module, in_shape: Shape, meter: Measures, onnx_path: Path) -> dict[str, Measurement]:
     """Return every price of `nas.objectives.PRICES` of an untrained `module` for one sample of `in_shape`.
 
     Args:
@@ -29,7 +29,7 @@ def price_module(module: nn.Module, in_shape: Shape, meter: Meter, onnx_path: Pa
     return price_exported(module, in_shape, meter, onnx_path)
 
 
-def price_exported(module: nn.Module, in_shape: Shape, meter: Meter, onnx_path: Path) -> dict[str, Measurement]:
+def price_exported(module: nn.Module, in_shape: Shape, meter: Measures, onnx_path: Path) -> dict[str, Measurement]:
     """Return the same of a module whose ONNX file is there already."""
     return {
         "latency_ms": meter.measure(onnx_path, in_shape),

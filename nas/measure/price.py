@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nas.build import Network
 from nas.export.onnx import export_onnx, structure
-from nas.measure.meter import Meter
+from nas.measure.meter import Measures
 from nas.measure.module import price_exported
 from nas.objectives import Prices
 from nas.shapes import Shape
@@ -26,7 +26,7 @@ class Pricer:
         scratch: an existing folder for the ONNX files being measured; each is gone afterwards.
     """
 
-    def __init__(self, meter: Meter, in_shape: Shape, scratch: Path) -> None:
+    def __init__(self, meter: Measures, in_shape: Shape, scratch: Path) -> None:
         self.meter, self.in_shape, self.scratch = meter, in_shape, scratch
         self._known: dict[str, Prices] = {}
 

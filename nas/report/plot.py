@@ -81,7 +81,7 @@ def plot_front(
     axes.grid(color="#eef1f4", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=9)
-    axes.set_title(title, loc="left", fontsize=12, color=INK, fontweight="bold")
+    axes.set_title(title, loc="left", fontsize=12, color=INK, fontweight="bold", parse_math=False)
     if len(objectives) == 1:
         _draw_progress(axes, complete, objectives[0])
     else:
@@ -98,7 +98,8 @@ def plot_front(
             _number(figure, axes, view, front)
         if side is not None:
             _list_front(side, view, front, labels or {})
-        axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=8.5, loc="lower right")
     beside = path.with_name(path.name + ".part")
     try:
         figure.savefig(beside, format="png")
@@ -182,7 +183,7 @@ def _list_front(side: Any, view: _View, front: Sequence[TrialRecord], labels: Ma
     if len(listed) < len(front):
         lines.append(f"  and {len(front) - len(listed)} between them, see front.csv")
     text: dict[str, Any] = {"family": "monospace", "fontsize": 7.5, "va": "top", "linespacing": 1.35}
-    side.text(0, 1, "\n".join(lines), transform=side.transAxes, color=INK, **text)
+    side.text(0, 1, "\n".join(lines), transform=side.transAxes, color=INK, parse_math=False, **text)
 
 
 def _short(objective: Objective) -> str:

@@ -13,13 +13,15 @@ from nas.space.tree import Chain, Choice, Fixed, Group, Node, Repeat, When
 from nas.space.yaml import Loader
 
 
-class _Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):
+    """Writes plain values so that `nas.space.yaml.Loader` reads the very same."""
+
     def ignore_aliases(self, data: object) -> bool:
         return True
 
 
-_Dumper.yaml_implicit_resolvers = Loader.yaml_implicit_resolvers  # quote what would be read as something else
-_Dumper.add_representer(float, lambda dumper, x: dumper.represent_scalar("tag:yaml.org,2002:float", _float(x)))
+Dumper.yaml_implicit_resolvers = Loader.yaml_implicit_resolvers  # quote what would be read as something else
+Dumper.add_representer(float, lambda dumper, x: dumper.represent_scalar("tag:yaml.org,2002:float", _float(x)))
 
 
 def _float(x: float) -> str:
@@ -34,7 +36,7 @@ def to_yaml(space: Space) -> str:
     document |= {name: _plain(child) for name, child in space.root.fields.items()}
     if space.forbid:
         document["forbid"] = [clause.plain() for clause in space.forbid]
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
+    return yaml.dump(document, Dumper=Dumper, sort_keys=False, default_flow_style=None, width=110)
 
 
 def _plain(here: Node) -> object:

@@ -12,6 +12,7 @@ from nas.errors import BudgetError, NasError, RunError
 from nas.objectives import OBJECTIVES, Budget, Objective, parse_objective
 from nas.records import write_text
 from nas.space import Space
+from nas.space.write import Dumper
 from nas.space.yaml import Loader, parse
 
 
@@ -96,7 +97,7 @@ class StudyConfig:
             for f in dataclasses.fields(self)
             if f.name != "space"
         }
-        head = yaml.safe_dump({"nas": version, "space_name": self.space.name, **plain}, sort_keys=False)
+        head = yaml.dump({"nas": version, "space_name": self.space.name, **plain}, Dumper=Dumper, sort_keys=False)
         body = "".join(f"  {line}\n" for line in self.space.to_yaml().splitlines())
         write_text(path, f"{head}space: |\n{body}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -123,6 +124,7 @@ class RunFolder:
 
 
 def next_folder(parent: Path, stem: str) -> Path:
-    """Return `parent/stem-001`, or the first number after it that is free."""
+    """Return `parent/stem-001`, or the first number after it that is free; what no file name may hold becomes "-"."""
+    stem = re.sub(r"[^\w.-]", "-", stem)[:80].lstrip(".")
     taken = {path.name for path in parent.glob(f"{stem}-*")} if parent.is_dir() else set()
     return parent / next(name for i in range(1, 10**6) if (name := f"{stem}-{i:03d}") not in taken)

@@ -11,7 +11,7 @@ import sqlalchemy
 
 from nas.data import Task, load_task
 from nas.errors import RunError
-from nas.measure import RUNTIMES, Calibration, Meter, describe
+from nas.measure import Calibration, MeterApart, describe
 from nas.measure.price import Pricer
 from nas.records import write_json
 from nas.samplers import make_sampler
@@ -64,7 +64,7 @@ def open_search(
     check_space(config.space)
     objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
     sampler = make_sampler(config.sampler, config.space, objectives, config.seed, gated=bool(budgets) or None)
-    runtime = RUNTIMES[config.runtime]()
+    meter = MeterApart(config.runtime)
     if resume:
         _check_same(config, folder)
         if storage_url is None and not (folder.path / "study.db").exists():
@@ -74,7 +74,7 @@ def open_search(
     check_task(config.space, task)
     if not resume:
         folder.create()
-    with folder.locked(), training_process():
+    with folder.locked(), training_process(), meter:
         folder.clear_scratch()
         url = storage_url or _sqlite(folder.path / "study.db")
         name = folder.path.resolve().name if storage_url else config.space.name
@@ -87,9 +87,8 @@ def open_search(
         if not resume:
             config.write(folder.config, version(DISTRIBUTION))
         if kept := storage.attributes.get("calibration"):
-            meter = Meter(runtime, Calibration.from_dict(kept))
+            meter.calibration = Calibration.from_dict(kept)
         else:
-            meter = Meter.calibrated(runtime)
             storage.keep("calibration", meter.calibration.to_dict())
             write_json(folder.machine, {**describe(), "calibration": meter.calibration.to_dict()})
         records, interrupted = storage.load()
