@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nas.data import load_task as load_task
     from nas.errors import NasError as NasError
     from nas.objectives import Budget as Budget
-    from nas.samplers.optuna import NasSampler as NasSampler
+    from nas.samplers.for_optuna import NasSampler as NasSampler
     from nas.space import Space as Space
 
 _HOMES = {
@@ -31,7 +31,7 @@ _HOMES = {
     "load_task": "nas.data",
     "NasError": "nas.errors",
     "Budget": "nas.objectives",
-    "NasSampler": "nas.samplers.optuna",
+    "NasSampler": "nas.samplers.for_optuna",
     "Space": "nas.space",
 }
 

@@ -11,7 +11,8 @@ from nas.errors import NasError
 from nas.objectives import OBJECTIVES
 from nas.rng import generator
 from nas.samplers import Observation, Price, make_sampler
-from nas.samplers.optuna import NasSampler, from_distribution, infer_space, merged, to_distribution
+from nas.samplers.for_optuna import NasSampler, infer_space, merged
+from nas.samplers.optuna import from_distribution, to_distribution
 from nas.space import Categorical, Choice, Float, Integer, Space, When
 
 TWO = [OBJECTIVES["accuracy"], OBJECTIVES["latency_ms"]]
