@@ -37,6 +37,7 @@ class NasSampler(BaseSampler):
         sampler: as in `make_sampler`; not one of Optuna's own.
         seed: trial 12 gets the same stream whichever trials ran before it; None draws a seed.
 
+    >>> import optuna
     >>> def objective(trial):
     ...     kind = trial.suggest_categorical("kind", ["conv", "lstm"])
     ...     width = trial.suggest_int("width", 8, 64, step=8)

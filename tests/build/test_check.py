@@ -81,7 +81,10 @@ def test_a_mistake_is_told_with_its_line(tmp_path, old, new, line, needles):
     [
         ({"head": {"pool": {}}}, ["'body' is missing"]),
         ({"body": {"conv": {}}}, ["'head' is missing"]),
-        ({"body": {"conv": {}}, "head": {"pool": {}}, "tail": {}}, ["no section called 'tail'", "Known: body, head, stem, training"]),
+        (
+            {"body": {"conv": {}}, "head": {"pool": {}}, "tail": {}},
+            ["no section called 'tail'", "Known: body, head, stem, training"],
+        ),
         ({"body": {"conv": {}}, "head": {"pool": {}}, "training": [1, 2]}, ["training maps fields to values"]),
         ({"body": {"conv": {"widht": 8}}, "head": {"pool": {}}}, ["body.conv.widht", "'width'"]),
         ({"body": {"conv": 8}, "head": {"pool": {}}}, ["body.conv", "a part maps its fields to values"]),

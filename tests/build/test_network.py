@@ -82,7 +82,7 @@ def test_conversions_are_steps_of_their_own():
 @torch.no_grad()
 def test_a_map_comes_back_as_it_went():
     """To tokens and back is the map itself: a Transformer between two convolutions keeps every place where it was."""
-    network = build_tree({"body": [{"gru": {"hidden": 3}}, {"maxpool": {}}], "head": {"pool": {}}}, (2, 3, 5), 2)
+    network = build_tree({"body": [{"gru": {"hidden": 2}}, {"maxpool": {}}], "head": {"pool": {}}}, (2, 3, 5), 2)
     to_tokens, _, to_map, *_ = network.modules_in_order
     x = torch.arange(60.0).reshape(2, 2, 3, 5)
     assert torch.equal(to_map(to_tokens(x)), x)
