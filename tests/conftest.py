@@ -1,0 +1,49 @@
+"""One tiny real search, made once: what comes after a search looks at it, and copies it where it changes it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_run import BUDGET, TINY
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests share the cores
+
+from nas.api import Front, Study
+from nas.data import Task, load_task
+from nas.space import Space
+from nas.space.yaml import parse
+
+collect_ignore_glob = ["*conftest.py"]  # they share a name, so doctest cannot import more than one
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Space:
+    return parse(TINY, name="tiny")
+
+
+@pytest.fixture(scope="session")
+def digits() -> Task:
+    return load_task("digits", input="image")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, tiny, digits) -> Path:
+    """The folder of a finished run, with trials of every state. Do not change it."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    objectives = ["accuracy", "n_params", "latency_ms"]
+    study = Study(tiny, digits, objectives, [BUDGET], out=out, sampler="random", seed=1)
+    study.search(trials=14)
+    return out
+
+
+@pytest.fixture
+def run(finished, tmp_path) -> Path:
+    """A copy of the finished run, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def front(run, digits) -> Front:
+    """The front of that copy."""
+    return Front.load(run, task=digits)

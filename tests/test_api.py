@@ -1,0 +1,155 @@
+"""The face in Python: what the commands can do, as three small classes."""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+from tiny_run import BUDGET, TINY, snapshot
+
+import nas
+from nas.errors import BudgetError, NasError, RunError, SpaceError
+
+
+def test_a_study_from_space_to_file(tmp_path, monkeypatch, tiny):
+    """The sketch of the README, small; nothing is written outside of the run folder and what was asked for."""
+    monkeypatch.chdir(tmp_path)
+    study = nas.Study(tiny, data="digits", objectives=["accuracy", "n_params"], budgets=[BUDGET], subset=0.3)
+    assert not list(tmp_path.iterdir()), "a study writes nothing before it searches"
+    front = study.search(trials=3)
+    assert study.folder.path.as_posix() == "results/tiny-001"
+    front.to_csv("front.csv")
+    chosen = front.pick("knee")
+    assert 0 < chosen.retrain(seeds=2, epochs=1).mean <= 1
+    assert chosen.export("model.onnx").kept
+    assert {name.split("/")[0] for name in snapshot(tmp_path)} == {"results", "front.csv", "model.onnx"}
+    assert (tmp_path / "results/tiny-001/front.png").stat().st_size > 10_000
+
+
+def test_search_again_goes_on(tmp_path, tiny, digits):
+    study = nas.Study(tiny, digits, ["accuracy", "n_params"], out=tmp_path / "run", sampler="random", subset=0.3)
+    first = study.search(trials=2)
+    second = study.search(trials=4)
+    assert [r.arch for r in second.records[: len(first.records)]] == [r.arch for r in first.records]
+    assert sum(r.train_seconds > 0 for r in second.records) == 4
+    resumed = nas.Study.resume(tmp_path / "run")
+    assert resumed.config == study.config
+    assert sum(r.train_seconds > 0 for r in resumed.search(trials=5, time_limit="1m").records) == 5
+    with pytest.raises(RunError, match="no such run folder"):
+        nas.Study.resume(tmp_path / "elsewhere")
+
+
+def test_a_watcher_is_told_everything(tmp_path, tiny, digits):
+    class Watcher:
+        def __init__(self):
+            self.recorded_, self.training_, self.epochs = [], [], 0
+
+        def recorded(self, record, search):
+            self.recorded_.append(record.number)
+
+        def training(self, number, candidate, search):
+            self.training_.append(number)
+
+        def epoch(self, log):
+            self.epochs += 1
+
+    watcher = Watcher()
+    front = nas.Study(tiny, digits, ["accuracy"], [BUDGET], out=tmp_path / "run", sampler="random").search(
+        trials=4, watcher=watcher
+    )
+    assert watcher.recorded_ == [r.number for r in front.records]
+    assert watcher.training_ == [r.number for r in front.records if r.train_seconds]
+    assert watcher.epochs == sum(r.epochs for r in front.records)
+
+
+def test_a_front_is_read_again(finished, front):
+    again = nas.Front.load(finished)
+    assert [m.record for m in again] == [m.record for m in front]
+    assert len(again) == len(front.members)
+    costs = [m.metrics["n_params"] for m in again]
+    assert costs == sorted(costs), "cheapest first"
+    assert again.pick("best:accuracy").metrics["accuracy"] == max(m.metrics["accuracy"] for m in again)
+    table = again.to_dataframe()
+    assert list(table["trial"]) == [m.record.number for m in again]
+    assert set(table["state"]) == {"complete"}
+    assert again.task.name == "digits"
+
+
+def test_a_front_under_limits_of_any_kind(finished):
+    everything = nas.Front.load(finished)
+    median = sorted(m.metrics["accuracy"] for m in everything)[len(everything) // 2]
+    good = nas.Front.load(finished, budgets=[f"accuracy>={median}"])
+    assert {m.record.number for m in good} == {
+        m.record.number for m in everything if m.metrics["accuracy"] >= median
+    }, "what is dominated by nothing stays so among fewer"
+    assert len(nas.Front.load(finished, budgets=["accuracy>=2"])) == 0
+    with pytest.raises(BudgetError, match="Did you mean 'accuracy'"):
+        nas.Front.load(finished, budgets=["acuracy>=2"])
+    with pytest.raises(RunError, match="no such run folder"):
+        nas.Front.load(finished / "nowhere")
+
+
+def test_the_csv_of_a_front_is_front_csv(front, tmp_path):
+    front.to_csv(tmp_path / "mine.csv")
+
+    def rows(path):
+        return sorted(csv.reader(path.read_text().splitlines()))
+
+    assert rows(tmp_path / "mine.csv") == rows(front.folder.front)
+
+
+def test_a_member_says_what_it_is(front):
+    member = front.pick("knee")
+    assert member.summary.endswith(" > pool")
+    network = member.network()
+    assert not network.training
+    assert sum(p.numel() for p in network.parameters()) == member.metrics["n_params"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"space": "digts"}, SpaceError, "Did you mean 'digits'?"),
+        ({"objectives": ["accurcy"]}, NasError, "Did you mean 'accuracy'?"),
+        ({"objectives": []}, NasError, "a study needs an objective"),
+        ({"budgets": ["accuracy>=0.9"]}, BudgetError, "known only after training"),
+        ({"colour": "red"}, NasError, "colour"),
+        ({"trial_time_limit": "soon"}, NasError, "time 'soon' cannot be read"),
+        ({"seed": -1}, NasError, "seed must be at least 0"),
+    ],
+)
+def test_a_mistake_is_told_at_once(tmp_path, monkeypatch, options, error, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error) as caught:
+        nas.Study(**options)
+    assert said in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"sampler": "tpee"}, "'tpe'"), ({"runtime": "onnx"}, "'onnxruntime'"), ({"data": "nothing.npz"}, "nothing.npz")],
+)
+def test_what_is_found_wrong_at_the_start_of_a_search_leaves_nothing(tmp_path, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NasError) as caught:
+        nas.Study(**options).search(trials=1)
+    assert said in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_load_space_checks_every_part(tmp_path):
+    assert nas.load_space("image").name == "image"
+    (tmp_path / "bad.yaml").write_text(TINY.replace("conv:", "cnov:"))
+    with pytest.raises(SpaceError, match=r"bad\.yaml:4.*Did you mean 'conv'"):
+        nas.load_space(tmp_path / "bad.yaml")
+
+
+def test_every_name_of_the_package_is_there_and_importing_it_sets_nothing():
+    assert all(getattr(nas, name) is not None for name in nas.__all__)
+    assert set(nas.__all__) <= set(dir(nas))
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = nas.Nothing
+    code = "import os, sys; e = dict(os.environ); import nas; print('torch' in sys.modules, e == dict(os.environ))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True\n"

@@ -1,0 +1,151 @@
+"""A trial as dictionary, as CSV row, and back; files that are written whole."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.errors import RunError
+from nas.objectives import PRICES, Measurement
+from nas.records import (
+    COLUMNS,
+    TrialRecord,
+    mark_front,
+    read_csv,
+    read_json,
+    summary,
+    write_csv,
+    write_json,
+    write_text,
+)
+from nas.space import Architecture
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+counts = st.integers(0, 2**53)
+text = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=30)
+scalars = st.one_of(st.booleans(), st.integers(-(10**12), 10**12), finite, text)
+paths = st.from_regex(r"[a-z]{1,8}(\.[a-z0-9]{1,8}){1,3}", fullmatch=True)
+
+
+@st.composite
+def measured(draw):
+    low, value, high = sorted(draw(st.tuples(*[st.floats(1e-9, 1e9)] * 3)))
+    return Measurement(value, low, high)
+
+
+@st.composite
+def records(draw):
+    exact = {name: Measurement.exact(float(draw(counts))) for name in PRICES if name != "latency_ms"}
+    return TrialRecord(
+        number=draw(st.integers(0, 10**6)),
+        arch=Architecture.of(draw(st.dictionaries(paths, scalars, max_size=5))),
+        state=draw(st.sampled_from(["complete", "over_budget", "stopped_early", "duplicate", "failed"])),
+        prices=draw(st.sampled_from([{}, {"latency_ms": draw(measured()), **exact}])),
+        scores=draw(st.sampled_from([{}, {"accuracy": draw(st.floats(0, 1)), "loss": draw(st.floats(0, 1e6))}])),
+        epochs=draw(st.integers(0, 1000)),
+        train_seconds=draw(st.integers(0, 10**7)) / 1000,
+        key=draw(st.sampled_from(["", "abc-def"])),
+        duplicate_of=draw(st.none() | st.integers(0, 100)),
+        reason=draw(text),
+        curve=tuple(draw(st.lists(st.floats(0, 1), max_size=3))),
+        on_front=draw(st.booleans()),
+    )
+
+
+@given(records())
+def test_a_dictionary_holds_all_but_the_front(record):
+    kept = json.loads(json.dumps(record.to_dict()))
+    back = TrialRecord.from_dict(record.number, record.arch, kept)
+    assert mark_front([back], [record.number] if record.on_front else []) == [record]
+
+
+@given(st.lists(records(), max_size=4))
+def test_a_csv_holds_all_but_key_and_curve(tmp_path_factory, some):
+    path = tmp_path_factory.mktemp("csv") / "trials.csv"
+    parameters = list(dict.fromkeys(p for r in some for p in r.arch.values))
+    write_csv(path, some, parameters)
+    back = read_csv(path)
+    assert [dict(vars(r), key="", curve=(), arch=r.arch.values) for r in some] == [
+        dict(vars(r), arch=r.arch.values) for r in back
+    ]
+    assert path.read_text(encoding="utf-8").splitlines()[0] == ",".join([*COLUMNS, *parameters])
+
+
+def test_a_row_by_hand(tmp_path):
+    record = TrialRecord(
+        number=7,
+        arch=Architecture.of({"body.0": "conv", "body.0.conv.width": 8, "body.0.conv.se": True}),
+        state="complete",
+        prices={"latency_ms": Measurement(2.0, 1.5, 2.5), "macs": Measurement.exact(1200.0)},
+        scores={"accuracy": 0.5, "loss": 1.25},
+        epochs=3,
+        train_seconds=1.23456,
+    )
+    write_csv(tmp_path / "t.csv", mark_front([record], [7]), record.arch.values)
+    head, row = (tmp_path / "t.csv").read_text().splitlines()
+    assert head.startswith("trial,state,on_front,accuracy,latency_ms,latency_ms_low,latency_ms_high,macs,n_params,")
+    print_ = record.arch.fingerprint()
+    architecture = '"{""body.0"":""conv"",""body.0.conv.width"":8,""body.0.conv.se"":true}"'
+    assert row == f"7,complete,true,0.5,2.0,1.5,2.5,1200,,,3,1.235,{print_},{architecture},1.25,,,conv,8,true"
+
+
+def test_figures_that_are_not_known_are_empty_cells(tmp_path):
+    write_csv(tmp_path / "t.csv", [TrialRecord(0, Architecture.of({}), "failed", reason="diverged")], [])
+    (back,) = read_csv(tmp_path / "t.csv")
+    assert (back.prices, back.scores, back.metrics, back.duplicate_of, back.train_seconds) == ({}, {}, {}, None, 0.0)
+    assert back.reason == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("trial,state\n1,complete\n", "row 2 is not a trial of ours"),
+        (",".join(COLUMNS) + "\n" + ",".join(["x"] * len(COLUMNS)) + "\n", "row 2"),
+        (",".join(COLUMNS) + "\n1,complete\n", "row 2"),
+        (b"\xff\xfe\x00\x00", "t.csv"),
+    ],
+)
+def test_a_csv_that_is_none_of_ours(tmp_path, content, said):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(RunError, match=said):
+        read_csv(path)
+    with pytest.raises(RunError, match="cannot be read"):
+        read_csv(tmp_path / "nothing.csv")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    write_text(tmp_path / "a", "one")
+    write_text(tmp_path / "a", "two, with ü")
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "two, with ü"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    with pytest.raises(RunError, match=r"nowhere/a: cannot be written"):
+        write_text(tmp_path / "nowhere" / "a", "x")
+
+
+def test_json_has_no_nan(tmp_path):
+    value = {"a": math.nan, "b": [math.inf, 1.5, "ü"], "c": {"d": (-math.inf, None, True)}}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == {"a": None, "b": [None, 1.5, "ü"], "c": {"d": [None, None, True]}}
+    for content in ("[1]", "{", ""):
+        (tmp_path / "b.json").write_text(content)
+        with pytest.raises(RunError, match=r"b\.json"):
+            read_json(tmp_path / "b.json")
+    with pytest.raises(RunError, match=r"c\.json: cannot be read"):
+        read_json(Path(tmp_path / "c.json"))
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"body": [], "head": {"pool": {}}}, "pool"),
+        ({"body": {"dense": {"width": 4}}, "head": "pool", "training": {"epochs": 3}}, "dense 4 > pool"),
+        ({"stem": {"patches": {"width": 8, "patch": 2}}, "body": [["identity", {"transformer": {"dim": 16}}]]},
+         "patches 8 > identity > transformer 16"),
+    ],
+)  # fmt: skip
+def test_summary(tree, words):
+    assert summary(tree) == words
