@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tiny_run import BUDGET, TINY
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests share the cores
@@ -13,6 +14,11 @@ from nas.api import Front, Study
 from nas.data import Task, load_task
 from nas.space import Space
 from nas.space.yaml import parse
+
+# The same examples on every run, so that a failure is the change's; NAS_EXPLORE=1 draws new ones.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile("explore" if os.environ.get("NAS_EXPLORE") else "steady")
 
 collect_ignore_glob = ["*conftest.py"]  # they share a name, so doctest cannot import more than one
 
