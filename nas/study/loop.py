@@ -244,11 +244,12 @@ class Search:
             raise SpaceError(f"none of {len(self.records)} candidates can be built and priced:\n" + "\n".join(lines))
         lines = []
         for b in self.budgets:
-            values = np.array([r.prices[b.objective].value for r in priced])
-            nearest = values.min() if b.sense.startswith("<") else values.max()
-            kept = np.mean([b.kept(b.worst(r.prices[b.objective])) for r in priced])
+            prices = [r.prices[b.objective] for r in priced]
+            kept = np.mean([b.kept(b.worst(p)) for p in prices])
+            best = min(prices, key=lambda p: p.value) if b.sense.startswith("<") else max(prices, key=lambda p: p.value)
             word = "smallest" if b.sense.startswith("<") else "largest"
-            lines.append(f"  {b}: kept by {kept:.0%} of them; the {word} value seen is {nearest:.4g}")
+            held = "" if b.worst(best) == best.value else f" ({b.worst(best):.4g} with its interval and drift)"
+            lines.append(f"  {b}: kept by {kept:.0%} of them; the {word} value seen is {best.value:.4g}{held}")
         raise BudgetError(f"none of {len(priced)} candidates keeps every budget:\n" + "\n".join(lines))
 
     def write_results(self) -> None:
