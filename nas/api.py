@@ -6,14 +6,14 @@ What needs torch is imported by the method that needs it: looking at a front doe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.catalog import find_space
 from nas.durations import seconds
-from nas.errors import NasError, RunError
+from nas.errors import NasError, RunError, did_you_mean
 from nas.objectives import Budget
 from nas.pareto import choose, parse_rule
 from nas.records import COLUMNS, TrialRecord, mark_front, read_json, summary, write_csv
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nas.retrain import Retrained
     from nas.ship import Shipped
     from nas.study.loop import Watcher
+    from nas.training import EpochLog
 
 
 def load_space(spec: str | Path) -> Space:
@@ -66,7 +67,7 @@ class Study:
     def __init__(
         self,
         space: Space | str | Path = "digits",
-        data: str | Task = "digits",
+        data: str | Path | Task = "digits",
         objectives: Sequence[str] = ("accuracy", "latency_ms"),
         budgets: Sequence[str] = (),
         *,
@@ -80,18 +81,21 @@ class Study:
 
         self.space = space if isinstance(space, Space) else find_space(space)
         check_space(self.space)
+        data = str(data) if isinstance(data, Path) else data
         self.task = None if isinstance(data, str) else data
         try:
             self.config = StudyConfig(
                 space=self.space,
                 data=data if isinstance(data, str) else data.name,
-                objectives=tuple(objectives),
-                budgets=tuple(budgets),
+                objectives=(objectives,) if isinstance(objectives, str) else tuple(objectives),
+                budgets=(budgets,) if isinstance(budgets, str) else tuple(budgets),
                 trial_time_limit_s=None if trial_time_limit is None else seconds(trial_time_limit),
                 **options,
             )
-        except TypeError as error:
-            raise NasError(f"Study: {error}") from None
+        except TypeError:
+            known = {f.name for f in dataclasses.fields(StudyConfig)}
+            unknown = next(name for name in options if name not in known)
+            raise NasError(f"Study: {did_you_mean('option', unknown, known)}") from None
         self.folder = RunFolder(out if out is not None else next_folder(Path("results"), self.space.name))
         self.storage, self.resumed, self.download = storage, False, download
 
@@ -126,6 +130,8 @@ class Study:
         from nas.study.loop import Limits
         from nas.study.session import load_data, open_search
 
+        if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials < 1):
+            raise NasError(f"trials must be an integer of at least 1, got {trials!r}")
         if trials is None and time_limit is None:
             trials = 50
         limits = Limits(trials, None if time_limit is None else seconds(time_limit))
@@ -140,9 +146,11 @@ class Study:
             resume=self.resumed,
             watcher=watcher,
         ) as search:
-            search.run()
+            ended = search.run()
         self.resumed = True
-        front = Front.load(self.folder.path, task=self.task)
+        if ended == "interrupted":
+            raise KeyboardInterrupt  # everything finished is kept; the script is to stop all the same
+        front = Front.load(self.folder.path, data=self.task)
         if front.members:
             front.plot()
         return front
@@ -162,10 +170,18 @@ class Front:
         )
 
     @classmethod
-    def load(cls, run: str | Path, *, budgets: Sequence[str] = (), task: Task | None = None) -> Front:
+    def load(
+        cls,
+        run: str | Path,
+        *,
+        budgets: Sequence[str] = (),
+        data: str | Path | Task | None = None,
+        data_root: str | Path | None = None,
+    ) -> Front:
         """Read a run folder.
 
         Args:
+            data, data_root: where the run's data are now, or the Task itself; None: where they were.
             budgets: limits on any objective; the front is that of the trials which keep them.
         Raises:
             RunError: there is no run in the folder.
@@ -173,6 +189,14 @@ class Front:
         """
         folder = RunFolder(run)
         config, records = folder.read()
+        task = None
+        if isinstance(data, str | Path):
+            config = dataclasses.replace(config, data=str(data))
+        elif data is not None:
+            task = data
+            config.check_data(task.fingerprint(), task.name)
+        if data_root is not None:
+            config = dataclasses.replace(config, data_root=str(data_root))
         if budgets:
             limits = [Budget.parse(text) for text in budgets]
             kept = [
@@ -189,7 +213,9 @@ class Front:
         if self._task is None:
             from nas.study.session import load_data
 
-            self._task = load_data(self.config)
+            task = load_data(self.config)
+            self.config.check_data(task.fingerprint(), self.config.data)
+            self._task = task
         return self._task
 
     def __len__(self) -> int:
@@ -197,6 +223,12 @@ class Front:
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self.members)
+
+    def __getitem__(self, index: int) -> Member:
+        return self.members[index]
+
+    def __repr__(self) -> str:
+        return f"<front of {len(self)} networks in {self.folder.path}>"
 
     def pick(self, rule: str) -> Member:
         """Choose one network: `knee`, `best:accuracy where latency_ms<=1`, or `trial:17`.
@@ -266,7 +298,14 @@ class Member:
 
         return load_network(self.front.config, self.record, self.front.task, self.front.folder)[1]
 
-    def retrain(self, seeds: int = 3, epochs: int | None = None, *, overwrite: bool = False) -> Retrained:
+    def retrain(
+        self,
+        seeds: int = 3,
+        epochs: int | None = None,
+        *,
+        overwrite: bool = False,
+        on_epoch: Callable[[int, EpochLog], None] | None = None,
+    ) -> Retrained:
         """Train it on all data but the test set, once per seed, and judge it there; see `nas.retrain.retrain`."""
         from nas.retrain import retrain
         from nas.study.limits import training_process
@@ -274,7 +313,14 @@ class Member:
         config, folder = self.front.config, self.front.folder.retrained_trial(self.record.number)
         with training_process():
             return retrain(
-                config, self.record, self.front.task, folder, seeds=seeds, epochs=epochs, overwrite=overwrite
+                config,
+                self.record,
+                self.front.task,
+                folder,
+                seeds=seeds,
+                epochs=epochs,
+                overwrite=overwrite,
+                on_epoch=on_epoch,
             )
 
     def export(self, path: str | Path | None = None, *, overwrite: bool = False) -> Shipped:

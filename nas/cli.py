@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -21,10 +22,30 @@ if TYPE_CHECKING:
     from nas.api import Front, Member
     from nas.ship import Shipped
     from nas.study.loop import Search, Watcher
+    from nas.training import EpochLog
 
 DEFAULT_TRIALS = 60
 DEFAULT_SECONDS = 180.0
 """A search without --trials and --time-limit ends at whichever comes first."""
+
+LEAST_TRIAL_SECONDS = 60.0
+"""A training may take a tenth of --time-limit, but at least this, unless --trial-time-limit is given."""
+
+
+_SAY_EVERY = 3.0
+"""Seconds between two lines of a retraining."""
+
+_WIDE = 120
+"""Characters that the whole table of a front needs."""
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _data_options(command: _Command) -> _Command:
+    """Let a command be told where the data of a run are now."""
+    root = click.option("--data-root", metavar="DIR", help="Folder of named data sets.  [default: the search's]")
+    data = click.option("--data", help="Where the run's data are now; the same data.  [default: where they were]")
+    return data(root(command))
 
 
 class _Commands(click.Group):
@@ -85,7 +106,7 @@ def main() -> None:
 @click.option(
     "--trial-time-limit",
     metavar="TIME",
-    help="A training that takes longer fails.  [default: a tenth of --time-limit, at least 30 s]",
+    help="A training that takes longer fails.  [default: a tenth of --time-limit, at least 60 s]",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of every trial, whatever the space says.")
 @click.option("--subset", type=float, help="Share of the training samples that trials are trained on.  [default: 1]")
@@ -129,8 +150,6 @@ def search(
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
     if trial_time_limit is not None:
         chosen["trial_time_limit_s"] = seconds(trial_time_limit)
-    elif limit_s is not None and not resume:
-        chosen["trial_time_limit_s"] = max(30.0, limit_s / 10)
     if space is not None or not resume:
         chosen["space"] = find_space(space or "digits")
     if resume:
@@ -146,7 +165,7 @@ def search(
             open_search(
                 config,
                 folder,
-                Limits(trials, limit_s),
+                Limits(trials, limit_s, None if limit_s is None else max(LEAST_TRIAL_SECONDS, limit_s / 10)),
                 storage_url=storage,
                 resume=resume,
                 watcher=_watcher(stack, quiet, verbose),
@@ -189,6 +208,7 @@ def _say_start(opened: Search) -> None:
         f"shape {task.in_shape}, {task.n_outputs} classes",
         f"objectives {', '.join(f'{o.name} ({o.direction})' for o in opened.objectives)}",
         f"budgets    {', '.join(map(str, opened.budgets)) or 'none'}",
+        f"limits     {_limits(opened)}",
         f"run        {opened.folder.path}",
     ]
     if opened.records or opened.interrupted:
@@ -196,6 +216,17 @@ def _say_start(opened: Search) -> None:
             f"resumed    {len(opened.records)} trials known, {len(opened.interrupted)} interrupted to run again"
         )
     click.echo("\n".join(lines), err=True)
+
+
+def _limits(opened: Search) -> str:
+    """Say when the search ends, and when a training does."""
+    from nas.durations import readable
+
+    limits, trial_s = opened.limits, opened.trial_limit_s
+    ends = [f"{limits.trials} trainings"] if limits.trials is not None else []
+    ends += [readable(limits.seconds)] if limits.seconds is not None else []
+    each = "" if trial_s is None else f"; {readable(trial_s)} for one training (--trial-time-limit)"
+    return " or ".join(ends) + each
 
 
 def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
@@ -235,7 +266,7 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
 
 def _counts(opened: Search) -> str:
     states = [r.state for r in opened.records]
-    words = {"complete": "trained", "failed": "failed", "over_budget": "over budget", "duplicate": "duplicate"}
+    words = {"complete": "complete", "failed": "failed", "over_budget": "over budget", "duplicate": "duplicate"}
     return ", ".join(f"{states.count(state)} {word}" for state, word in words.items() if state in states) or "no trials"
 
 
@@ -283,21 +314,22 @@ def _print_front(found: Front, members: Sequence[Member] | None = None) -> None:
 
     members = found.members if members is None else members
     best = found.pick("knee").record.number if found.members else None
+    console = Console() if sys.stdout.isatty() else Console(width=160)
     names = [*[n for n in found.config.objectives if n not in PRICES], *PRICES]
+    if console.width < _WIDE:  # only the figures that were searched for
+        names = [name for name in names if name in found.config.objectives]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("trial", justify="right")
-    for name in names:
+    for name in ("trial", *names):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("blocks", overflow="fold")
+    table.add_column("blocks", overflow="fold", min_width=24)
     for member in members:
         record = member.record
-        cells = [figure(n, record.metrics[n]) if n in record.metrics else "" for n in names]
-        if latency := record.prices.get("latency_ms"):
-            cells[names.index("latency_ms")] += f" [{figure('latency_ms', latency.low)}, "
-            cells[names.index("latency_ms")] += f"{figure('latency_ms', latency.high)}]"
+        cells = {n: figure(n, record.metrics[n]) if n in record.metrics else "" for n in names}
+        if "latency_ms" in cells and (latency := record.prices.get("latency_ms")) and console.width >= _WIDE:
+            ends = figure("latency_ms", latency.low), figure("latency_ms", latency.high)
+            cells["latency_ms"] += f" [{ends[0]}, {ends[1]}]"
         mark = " (knee)" if record.number == best else ""
-        table.add_row(str(record.number), *map(escape, cells), member.summary + mark)
-    console = Console() if sys.stdout.isatty() else Console(width=160)
+        table.add_row(str(record.number), *map(escape, cells.values()), member.summary + mark)
     console.print(table, highlight=False)
 
 
@@ -307,14 +339,23 @@ def _print_front(found: Front, members: Sequence[Member] | None = None) -> None:
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many trainings.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Of each training.  [default: 3 times the search's]")
 @click.option("--overwrite", is_flag=True, help="Do again what was done.")
-def retrain(run: str, pick: str, seeds: int, epochs: int | None, overwrite: bool) -> None:
+@_data_options
+def retrain(
+    run: str, pick: str, seeds: int, epochs: int | None, overwrite: bool, data: str | None, data_root: str | None
+) -> None:
     """Train one network of RUN on all data but the test set, with several seeds, and judge it on the test set."""
     from nas.api import Front
     from nas.durations import readable
 
-    member = Front.load(run).pick(pick)
+    def say(seed: int, log: EpochLog) -> None:
+        if time.monotonic() - said[0] > _SAY_EVERY:
+            said[0] = time.monotonic()
+            click.echo(f"seed {seed + 1} of {seeds}: epoch {log.epoch}, training loss {log.train_loss:.4f}", err=True)
+
+    said = [time.monotonic()]
+    member = Front.load(run, data=data, data_root=data_root).pick(pick)
     click.echo(f"trial {member.record.number}: {member.summary}", err=True)
-    found = member.retrain(seeds=seeds, epochs=epochs, overwrite=overwrite)
+    found = member.retrain(seeds=seeds, epochs=epochs, overwrite=overwrite, on_epoch=say)
     low, high = found.interval
     spread = f", 95 % interval [{low:.4f}, {high:.4f}]" if seeds > 1 else ": no interval"
     folder = member.front.folder.retrained_trial(member.record.number)
@@ -333,18 +374,28 @@ def retrain(run: str, pick: str, seeds: int, epochs: int | None, overwrite: bool
 @click.option("--front", "whole", is_flag=True, help="Every network of the front.")
 @click.option("--out", type=click.Path(), help="The .onnx file (--pick) or folder (--front).  [default: RUN/exports]")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-def export(run: str, pick: str | None, whole: bool, out: str | None, overwrite: bool) -> None:
+@_data_options
+def export(
+    run: str,
+    pick: str | None,
+    whole: bool,
+    out: str | None,
+    overwrite: bool,
+    data: str | None,
+    data_root: str | None,
+) -> None:
     """Write ONNX files with dynamic batch, compare each with torch, and measure its latency again.
 
-    The weights are those of `nas retrain` (seed 0), or the search's where there was none. A file that differs from
-    torch is not left behind. Exit code 1 where a file breaks a budget of the run.
+    A file takes float32 (N, ...), standardised: (x * scale - mean) / std per channel; scale, mean, std, shape and
+    class names are in its metadata. The weights are those of `nas retrain` (seed 0), or the search's where there
+    was none. A file that differs from torch is not left behind. Exit code 1 where a file breaks a budget of the run.
     """
     from nas.api import Front
     from nas.ship import write_table
 
     if whole and pick is not None:
         raise click.UsageError("--pick and --front exclude each other")
-    found = Front.load(run)
+    found = Front.load(run, data=data, data_root=data_root)
     members = found.members if whole else [found.pick(pick or "knee")]
     if not members:
         raise NasError(f"{run}: there is no front to export")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nas.study.loop import Search
     from nas.training import EpochLog
 
+_BOX = 10
 _LINE_EVERY = 5.0
 """Seconds between two plain lines, unless --verbose."""
 
@@ -108,7 +109,7 @@ def status(search: Search) -> dict[str, str]:
         "rejected": rejected,
         "front": f"{len(front)} networks",
         "best": _best(complete, search.objectives),
-        "hypervolume": f"{normalised_hypervolume(complete, search.objectives):.3f}",
+        "hypervolume": f"{relative_hypervolume(complete, search.objectives):.3f}",
         "time": _time(search),
     }
     return {name: value for name, value in found.items() if value}
@@ -143,18 +144,22 @@ def figure(name: str, value: float) -> str:
     return f"{value:.0f}"
 
 
-def normalised_hypervolume(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> float:
-    """Return the share that the front dominates of the box from the best to the worst value seen, 0 to 1.
+def relative_hypervolume(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> float:
+    """Return the hypervolume of the front, in boxes from the best to the worst value of the first ten trials.
 
-    Costs count on a log scale. The box grows with what is seen, so two runs compare only within one box.
+    Costs count on a log scale. The box stands still after ten trials, so from then on the figure never falls; it is
+    above 1 where the search has left the box.
+
+    Args:
+        complete: complete trials in the order of their numbers.
     """
     losses = np.array([[_scaled(o, r.metrics[o.name]) for o in objectives] for r in complete])
     losses = losses[np.isfinite(losses).all(axis=1)] if len(losses) else losses
     if len(losses) < 2:
         return 0.0
-    low, high = losses.min(axis=0), losses.max(axis=0)
+    low, high = losses[:_BOX].min(axis=0), losses[:_BOX].max(axis=0)
     unit = (losses - low) / np.where(high > low, high - low, 1.0)
-    return float(hypervolume(unit, np.full(len(objectives), 1.0 + 1e-9)))
+    return float(hypervolume(unit, np.ones(len(objectives))))
 
 
 def _scaled(objective: Objective, value: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class Retrained:
         if n < 2:
             return float("nan"), float("nan")
         half = float(t.ppf(0.975, n - 1)) * float(np.std(self.accuracies, ddof=1)) / n**0.5
-        return self.mean - half, self.mean + half
+        return max(0.0, self.mean - half), min(1.0, self.mean + half)
 
     @property
     def sampling_error(self) -> float:
@@ -122,6 +123,11 @@ def retrain(
     train = dataclasses.replace(train, subset=1.0, epochs=epochs or LONGER * train.epochs)
     x_test, y_test = task.test()
     x, y = task.full()
+    try:  # before the work, not after it
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
     scores, states = [], []
     started = time.perf_counter()
     for seed in range(seeds):
@@ -137,7 +143,6 @@ def retrain(
         scores.append(evaluate(network, x_test, y_test))
         states.append(network.state_dict())
     # Only now: a retraining that fails or is interrupted leaves an earlier one as it was.
-    folder.mkdir(parents=True, exist_ok=True)
     for old in (folder / "retrained.json", *folder.glob("seed-*.pt")):
         old.unlink(missing_ok=True)
     weights = [folder / f"seed-{seed}.pt" for seed in range(seeds)]

@@ -80,6 +80,8 @@ def ship(
         "data": task.name,
         "classes": json.dumps(task.classes),
         "in_shape": json.dumps(task.in_shape),
+        "preprocess": "input = (x * scale - mean) / std per channel, float32, (N, *in_shape)",
+        "scale": json.dumps(task.scale),
         "mean": json.dumps(task.mean),
         "std": json.dumps(task.std),
         "trial": str(record.number),

@@ -30,7 +30,7 @@ def tiny() -> Space:
 
 @pytest.fixture(scope="session")
 def digits() -> Task:
-    return load_task("digits", input="image")
+    return load_task("digits", input="image", seed=1)  # the split of the run `finished`
 
 
 @pytest.fixture(scope="session")
@@ -52,4 +52,4 @@ def run(finished, tmp_path) -> Path:
 @pytest.fixture
 def front(run, digits) -> Front:
     """The front of that copy."""
-    return Front.load(run, task=digits)
+    return Front.load(run, data=digits)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 import nas
 from nas.objectives import OBJECTIVES, Measurement
-from nas.progress import LineProgress, LiveProgress, figure, normalised_hypervolume, trial_line
+from nas.progress import LineProgress, LiveProgress, figure, relative_hypervolume, trial_line
 from nas.records import TrialRecord
 from nas.space import Architecture
 
@@ -86,15 +86,15 @@ def test_the_hypervolume_by_hand():
     """Two corners of the box and one point in its middle, on a log scale of latency: 1 + ... a quarter each."""
     objectives = [OBJECTIVES["accuracy"], OBJECTIVES["latency_ms"]]
     corners = [record(0, 0.5, 0.1), record(1, 0.9, 10.0)]
-    assert normalised_hypervolume(corners, objectives) == pytest.approx(0.0, abs=1e-6)
+    assert relative_hypervolume(corners, objectives) == pytest.approx(0.0, abs=1e-6)
     middle = record(2, 0.7, 1.0)
-    assert normalised_hypervolume([*corners, middle], objectives) == pytest.approx(0.25, abs=1e-6)
+    assert relative_hypervolume([*corners, middle], objectives) == pytest.approx(0.25, abs=1e-6)
     best = record(3, 0.9, 0.1)
-    assert normalised_hypervolume([*corners, middle, best], objectives) == pytest.approx(1.0, abs=1e-6)
+    assert relative_hypervolume([*corners, middle, best], objectives) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_hypervolume_of_little():
     objectives = [OBJECTIVES["accuracy"], OBJECTIVES["latency_ms"]]
-    assert normalised_hypervolume([], objectives) == 0.0
-    assert normalised_hypervolume([record(0, 0.5, 0.1)], objectives) == 0.0
-    assert np.isfinite(normalised_hypervolume([record(i, 0.5, 0.1) for i in range(3)], objectives))
+    assert relative_hypervolume([], objectives) == 0.0
+    assert relative_hypervolume([record(0, 0.5, 0.1)], objectives) == 0.0
+    assert np.isfinite(relative_hypervolume([record(i, 0.5, 0.1) for i in range(3)], objectives))

@@ -9,12 +9,14 @@ import onnxruntime
 import pytest
 import torch
 
+import nas
 from nas.build import build
 from nas.catalog import find_space
 from nas.errors import NasError, RunError
 from nas.export import export_checked
 from nas.rng import generator
 from nas.ship import load_network, ship
+from nas.space.yaml import parse
 
 
 def outputs(path, x: torch.Tensor) -> np.ndarray:
@@ -149,3 +151,22 @@ def test_whatever_a_shipped_space_holds_can_be_shipped(tmp_path, name, in_shape)
         x = torch.randn(7, *in_shape, generator=torch.Generator().manual_seed(i))
         network.train()(x.repeat(3, *(1 for _ in in_shape)))  # norms that are no identities
         assert export_checked(network, in_shape, tmp_path / f"{i}.onnx", x) < 1e-3, arch.to_json()
+
+
+def test_the_metadata_are_enough_to_use_a_file_of_uint8_images(tmp_path):
+    """As the README shows it: raw values in, the accuracy of the search out, without this package."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+    x = rng.integers(0, 120, (300, 1, 6, 6), dtype=np.uint8) + (y * 110).astype(np.uint8)[:, None, None, None]
+    np.savez(tmp_path / "data.npz", x_train=x, y_train=np.array(["dark", "light"])[y])
+    body = "body: {conv: {width: 8}}\nhead: {pool: {dropout: [0.0, 0.1]}}"
+    space = parse(f"input: image\n{body}\ntraining: {{epochs: 3, batch_size: 32}}")
+    front = nas.Study(space, tmp_path / "data.npz", ["accuracy"], out=tmp_path / "run").search(trials=1)
+    front[0].export(tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    meta = session.get_modelmeta().custom_metadata_map
+    mean, std = (np.array(json.loads(meta[key])).reshape(-1, 1, 1) for key in ("mean", "std"))
+    z = (x * json.loads(meta["scale"]) - mean) / std
+    logits = session.run(None, {"input": z.astype(np.float32)})[0]
+    found = np.array(json.loads(meta["classes"]))[logits.argmax(1)]
+    assert np.mean(found == np.array(["dark", "light"])[y]) > 0.95

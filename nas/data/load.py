@@ -71,6 +71,7 @@ def make_task(arrays: Arrays, *, input: str | None = None, seed: int = 0, val_sh
         y_val=torch.from_numpy(y[val]),
         mean=mean,
         std=std,
+        scale=1 / 255 if arrays.x_train.dtype == np.uint8 else 1.0,
         _test=test,
     )
 

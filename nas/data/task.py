@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +37,9 @@ class Task:
     std: tuple[float, ...] = field(repr=False)
     """As `mean`; 1 where a channel is constant."""
 
+    scale: float = field(default=1.0, repr=False)
+    """What the values of the data are multiplied by before mean and std: 1 / 255 for uint8, else 1."""
+
     _test: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
     """Test samples (n, *in_shape) in the type of the file, and their class indices."""
 
@@ -43,6 +47,16 @@ class Task:
     def n_outputs(self) -> int:
         """How many logits a network gives: one per class."""
         return len(self.classes)
+
+    def fingerprint(self) -> str:
+        """Return 16 hex digits that name what is trained and judged on: samples, labels, their order and the split.
+
+        Cost: 0.2 s for 60,000 images of 28 x 28.
+        """
+        digest = hashlib.blake2b(repr((self.in_shape, self.classes)).encode(), digest_size=8)
+        for tensor in (self.x_train, self.y_train, self.x_val, self.y_val):
+            digest.update(tensor.numpy().data)  # contiguous
+        return digest.hexdigest()
 
     def full(self) -> tuple[Tensor, Tensor]:
         """Return training and validation samples together, for a final training."""

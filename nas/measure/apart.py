@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -21,6 +20,10 @@ from nas.shapes import Shape
 
 TIMEOUT_S = 120.0
 """A measurement ends after about a second; a network that takes this long for a few runs is given up."""
+
+
+_START = "import sys; sys.path[0] = sys.argv[1]; from nas.measure.apart import main; main()"
+"""sys.path begins with the folder the user stands in, whose random.py is not the one that numpy means."""
 
 
 class MeterApart:
@@ -110,13 +113,11 @@ class MeterApart:
 
     def _start(self) -> subprocess.Popen[str]:
         here = str(Path(__file__).parents[2])  # this very package, however the caller came by it
-        path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
         return subprocess.Popen(
-            [sys.executable, "-c", "from nas.measure.apart import main; main()", self.runtime],
+            [sys.executable, "-c", _START, here, self.runtime],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": path},
             start_new_session=True,  # Ctrl-C is for the search, which then ends this
         )
 
@@ -141,4 +142,5 @@ def serve(runtime: str, requests: IO[str], answers: IO[str]) -> None:
 
 def main() -> None:
     """Serve the process that started this one, for the runtime it names."""
-    serve(sys.argv[1], sys.stdin, sys.stdout)
+    answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
+    serve(sys.argv[2], sys.stdin, answers)

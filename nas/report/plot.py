@@ -76,7 +76,7 @@ def plot_front(
     listed = bool(labels) and len(objectives) > 1
     figure = Figure(figsize=(12.4 if listed else 8.6, 5.4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    axes, side = figure.subplots(1, 2, width_ratios=[1.6, 1]) if listed else (figure.add_subplot(), None)
+    axes, side = figure.subplots(1, 2, width_ratios=[1.9, 1]) if listed else (figure.add_subplot(), None)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#eef1f4", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -89,6 +89,7 @@ def plot_front(
         front = sorted((r for r in complete if r.on_front), key=lambda r: r.metrics[view.x.name])
         _set_scales(axes, view, complete, front)
         _draw_points(axes, view, [r for r in complete if not r.on_front], front)
+        _say_what_is_below(axes, view, complete)
         _draw_rejected(axes, view, records)
         _draw_budgets(axes, view, budgets)
         if front:
@@ -142,6 +143,14 @@ def _draw_points(axes: Any, view: _View, rest: Sequence[TrialRecord], front: Seq
             axes.plot([price.low, price.high], [r.metrics[view.y.name]] * 2, color=FRONT, linewidth=1, zorder=3)
 
 
+def _say_what_is_below(axes: Any, view: _View, complete: Sequence[TrialRecord]) -> None:
+    """Count the trials that the lower end of the picture leaves out."""
+    below = sum(r.metrics[view.y.name] < axes.get_ylim()[0] for r in complete)
+    if below and view.y.name == "accuracy":
+        place: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 8, "color": INK, "va": "bottom"}
+        axes.annotate(f"{below} more below", (0.01, 0.03), **place)
+
+
 def _draw_rejected(axes: Any, view: _View, records: Sequence[TrialRecord]) -> None:
     """Mark candidates over budget along the bottom: nothing else is known of them."""
     ticks = [r.prices[view.x.name].value for r in records if r.state == "over_budget" and view.x.name in r.prices]
@@ -175,9 +184,10 @@ def _list_front(side: Any, view: _View, front: Sequence[TrialRecord], labels: Ma
     """List members of the front beside the picture, best first."""
     side.axis("off")
     listed = _spread(sorted(front, key=lambda r: view.y.loss(r.metrics[view.y.name])), _MOST_LISTED)
-    lines = [f"{'trial':>5}  {_short(view.y):>8}  {_short(view.x):>8}"]
+    shown = [o for o in (view.y, view.x, view.colour) if o is not None]
+    lines = ["  ".join([f"{'trial':>5}", *(f"{_short(o):>8}" for o in shown)])]
     for r in listed:
-        figures = "  ".join(f"{_figure(o, r.metrics[o.name]):>8}" for o in (view.y, view.x))
+        figures = "  ".join(f"{_figure(o, r.metrics[o.name]):>8}" for o in shown)
         lines.append(f"{r.number:>5}  {figures}")
         lines += [f"       {line}" for line in textwrap.wrap(labels.get(r.number, ""), _LINE)]
     if len(listed) < len(front):

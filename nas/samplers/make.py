@@ -48,6 +48,9 @@ def make_sampler(
     for option in options:
         if option not in known:
             raise NasError(f"sampler {spec!r}: {did_you_mean('argument', option, known)}")
+        usual = inspect.signature(factory).parameters[option].default
+        if type(options[option]) is not type(usual) and not (type(usual) is float and type(options[option]) is int):
+            raise NasError(f"sampler {spec!r}: {option} is of type {type(usual).__name__}, got {options[option]!r}")
     options.setdefault("gated", any(o.cheap for o in objectives) if gated is None else gated)
     try:
         return factory(space, objectives, **options)  # type: ignore[arg-type]  # names checked above

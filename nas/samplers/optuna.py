@@ -109,9 +109,13 @@ class OptunaProposer:
         price: Callable[[Architecture], Price],
         rng: np.random.Generator,
     ) -> Architecture:
-        """Return what the sampler suggests next."""
+        """Return what the sampler suggests next.
+
+        Raises:
+            NasError: the sampler cannot search such a space, or so many objectives.
+        """
         taken = self.fresh.taken(seen, pending)
-        with _quiet():
+        with self._as_nas_error(), _quiet():
             for observation in seen:
                 if (observation.arch, observation.number) not in self._told:
                     self._told.add((observation.arch, observation.number))
@@ -129,6 +133,15 @@ class OptunaProposer:
                     return arch
                 self._finish(trial, TrialState.FAIL)
         return self.fresh.draw(taken, rng)
+
+    @contextmanager
+    def _as_nas_error(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, TypeError, NotImplementedError, RuntimeError, ImportError) as error:
+            name = type(self.study.sampler).__name__
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise NasError(f"sampler optuna:{name} cannot search this space: {reason}; choose another") from error
 
     def _suggest(self, trial: Trial, slot: Slot) -> Scalar:
         here = slot.parameter
@@ -180,7 +193,7 @@ class OptunaProposer:
 def _quiet() -> Iterator[None]:
     """Keep Optuna's experimental warnings and the line on a new study to itself, and put everything back."""
     level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
+    optuna.logging.set_verbosity(max(level, optuna.logging.ERROR))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -15,6 +15,18 @@ from nas.space import Space
 from nas.space.write import Dumper
 from nas.space.yaml import Loader, parse
 
+_NO_DIFFERENCE = ("space", "data", "data_root", "data_fingerprint", "trial_time_limit_s")
+"""Compared otherwise (the space, the data), or free to change."""
+
+_NUMBER, _WHOLE, _MAYBE = (int, float), (int,), (int, type(None))
+_KINDS = {_NUMBER: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("data", "data_root", "sampler", "runtime"), (str,)),
+    **dict.fromkeys(("val_share", "subset"), _NUMBER),
+    "seed": _WHOLE,
+    "epochs": _MAYBE,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
@@ -24,6 +36,9 @@ class StudyConfig:
 
     data: str = "digits"
     """Name of a data set, or path to a .npz file."""
+
+    data_fingerprint: str = ""
+    """What the data were (`Task.fingerprint`); empty before they are loaded."""
 
     data_root: str = "data"
     """Folder of the named data sets that come as files."""
@@ -58,6 +73,10 @@ class StudyConfig:
         for name in ("objectives", "budgets"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "budgets", tuple(str(Budget.parse(text)) for text in self.budgets))
+        for name, kinds in _TYPES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise NasError(f"{name} must be a {_KINDS[kinds]}, got {value!r}")
         if not self.objectives:
             raise NasError("a study needs an objective; write e.g. --objective accuracy --objective latency_ms")
         for name in self.objectives:
@@ -121,14 +140,26 @@ class StudyConfig:
         except (AttributeError, KeyError, TypeError) as error:
             raise RunError(f"{path}: not the config of a run: {type(error).__name__} {error}") from None
 
+    def check_data(self, fingerprint: str, name: str) -> None:
+        """Check that the data are those of the run, under whatever name or path they come.
+
+        Raises:
+            RunError: they are others, or were changed or split otherwise since.
+        """
+        if self.data_fingerprint and fingerprint != self.data_fingerprint:
+            raise RunError(
+                f"the run was made on other data: '{name}' is not what '{self.data}' was then "
+                "(other samples, labels, order or split); give the same with --data, or begin a new run"
+            )
+
     def differences(self, other: StudyConfig) -> list[str]:
-        """Return in words what differs from `other`; the space first."""
+        """Return in words what differs from `other`, the space first. The data are `check_data`'s matter."""
         found = []
         if self.space.fingerprint() != other.space.fingerprint():
             found.append(f"space: {other.space.name} (another tree) instead of {self.space.name}")
         for f in dataclasses.fields(self):
             mine, theirs = getattr(self, f.name), getattr(other, f.name)
-            if f.name not in ("space", "data_root", "trial_time_limit_s") and mine != theirs:
+            if f.name not in _NO_DIFFERENCE and mine != theirs:
                 found.append(f"{f.name}: {_said(theirs)} instead of {_said(mine)}")
         return found
 

@@ -103,12 +103,14 @@ class Evaluator:
         candidate: Candidate,
         *,
         deadline: float | None = None,
+        trial_limit_s: float | None = None,
         on_epoch: Callable[[EpochLog], None] | None = None,
     ) -> tuple[TrialRecord, Network | None]:
         """Train a candidate as trial `number`, and judge it on the validation data.
 
         Args:
             deadline: end of the run, on the clock of `time.monotonic`.
+            trial_limit_s: a training that takes longer is a failed trial.
         Returns:
             The record, complete or failed, and the trained network where it is complete.
         Raises:
@@ -135,7 +137,7 @@ class Evaluator:
                 seed=torch_seed(seed, "training", number),
                 evaluate_on=(self.task.x_val, self.task.y_val),
                 deadline=deadline,
-                trial_limit_s=self.config.trial_time_limit_s,
+                trial_limit_s=trial_limit_s,
                 on_epoch=note,
             )
         except TrialFailed as error:

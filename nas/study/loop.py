@@ -38,10 +38,12 @@ Ended = Literal["trials", "time", "interrupted", "exhausted"]
 
 @dataclass(frozen=True)
 class Limits:
-    """When a search ends: after so many trained trials (complete or failed), or so many seconds."""
+    """When a search ends: after so many trainings (complete or failed), or so many seconds."""
 
     trials: int | None = None
     seconds: float | None = None
+    trial_seconds: float | None = None
+    """How long one training may take, where the study does not say."""
 
 
 class Watcher(Protocol):
@@ -111,6 +113,11 @@ class Search:
     def deadline(self) -> float | None:
         """The end of the run, on the clock of `time.monotonic`."""
         return None if self.limits.seconds is None else self.started + self.limits.seconds
+
+    @property
+    def trial_limit_s(self) -> float | None:
+        """How long one training may take."""
+        return self.evaluator.config.trial_time_limit_s or self.limits.trial_seconds
 
     def front(self) -> list[int]:
         """Return the numbers of the trials that no other dominates."""
@@ -182,7 +189,13 @@ class Search:
                 return
             number = self.storage.start(arch)
         self.watcher.training(number, candidate, self)
-        record, network = self.evaluator.train(number, candidate, deadline=self.deadline, on_epoch=self.watcher.epoch)
+        record, network = self.evaluator.train(
+            number,
+            candidate,
+            deadline=self.deadline,
+            trial_limit_s=self.trial_limit_s,
+            on_epoch=self.watcher.epoch,
+        )
         if network is not None and number in front_numbers([*self.records, record], self.objectives):
             # Before the storage knows: a kill between the two costs a trial, which is run again, and no weights.
             self.folder.save_checkpoint(number, network.state_dict())

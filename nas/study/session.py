@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from nas.data import Task, load_task
 from nas.errors import RunError
 from nas.measure import Calibration, MeterApart, describe
 from nas.measure.price import Pricer
+from nas.objectives import Objective
 from nas.records import write_json
-from nas.samplers import make_sampler
+from nas.rng import generator
+from nas.samplers import Price, make_sampler
 from nas.study.check import check_space, check_task
 from nas.study.config import StudyConfig
 from nas.study.evaluate import Evaluator
@@ -64,6 +67,7 @@ def open_search(
     check_space(config.space)
     objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
     sampler = make_sampler(config.sampler, config.space, objectives, config.seed, gated=bool(budgets) or None)
+    _try_out(config, objectives)
     meter = MeterApart(config.runtime)
     if resume:
         _check_same(config, folder)
@@ -71,6 +75,10 @@ def open_search(
             raise RunError(f"{folder.path}: there is no study.db to go on with; a run with --storage needs that again")
     if task is None:
         task = load_data(config, download=download)
+    fingerprint = task.fingerprint()
+    if resume:
+        StudyConfig.read(folder.config).check_data(fingerprint, config.data)
+    config = replace(config, data_fingerprint=fingerprint)
     check_task(config.space, task)
     if not resume:
         folder.create()
@@ -84,8 +92,7 @@ def open_search(
             if not resume:
                 _undo(folder)
             raise
-        if not resume:
-            config.write(folder.config, version(DISTRIBUTION))
+        config.write(folder.config, version(DISTRIBUTION))  # a resume may know another path of the data
         if kept := storage.attributes.get("calibration"):
             meter.calibration = Calibration.from_dict(kept)
         else:
@@ -104,6 +111,13 @@ def open_search(
             records=records,
             interrupted=interrupted,
         )
+
+
+def _try_out(config: StudyConfig, objectives: Sequence[Objective]) -> None:
+    """Let a sampler of the same kind propose once: what it cannot do is told before anything is written."""
+    sampler = make_sampler(config.sampler, config.space, objectives, config.seed)
+    nothing_known = Price((None,) * len(objectives), 0.0)
+    sampler.propose([], [], lambda arch: nothing_known, generator(config.seed, "trying out"))
 
 
 def _check_same(config: StudyConfig, folder: RunFolder) -> None:

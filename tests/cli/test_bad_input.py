@@ -195,7 +195,7 @@ def test_search(nas, folder, args, needles):
         (["search", "tiny.yaml", "--out", "run"], ["run", "not empty", "--resume goes on with it"]),
         (["search", "--resume", "--out", "run", "--seed", "9"], ["seed: 9 instead of 1"]),
         (["search", "--resume", "--out", "run", "-o", "macs"], ["objectives: macs instead of accuracy, n_params"]),
-        (["search", "--resume", "--out", "run", "--data", "good.npz"], ["data: good.npz instead of digits"]),
+        (["search", "--resume", "--out", "run", "--data", "good.npz"], ["made on other data", "'good.npz'", "--data"]),
         (["search", "--resume", "--out", "run", "-b", "macs<=1k"], ["budgets: macs<=1000 instead of n_params<=2000"]),
         (["search", "sequence.yaml", "--resume", "--out", "run"], ["space: sequence (another tree) instead of tiny"]),
         (["search", "digits", "--resume", "--out", "run"], ["space: digits (another tree) instead of tiny"]),

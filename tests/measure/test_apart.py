@@ -65,6 +65,14 @@ def test_its_process_holds_no_torch(net):
     assert subprocess.run([sys.executable, "-c", source], capture_output=True, text=True).stdout == "False\n"
 
 
+def test_the_folder_one_stands_in_has_no_say(net, tmp_path, monkeypatch):
+    for name in ("random.py", "secrets.py", "nas.py", "numpy.py"):
+        (tmp_path / name).write_text("print('not me'); raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    with MeterApart("onnxruntime") as meter:
+        assert meter.measure(net, reference.IN_SHAPE).value > 0
+
+
 def test_an_unknown_runtime_is_told_at_once():
     with pytest.raises(NasError, match="Did you mean 'onnxruntime'"):
         MeterApart("onnxruntim")

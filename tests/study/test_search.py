@@ -412,7 +412,6 @@ def test_what_a_killed_search_was_measuring_is_cleared_away(run, digits):
     ("change", "said"),
     [
         ({"space": parse(FLOAT, name="float")}, "space: float (another tree) instead of tiny"),
-        ({"data": "mine.npz"}, "data: mine.npz instead of digits"),
         ({"objectives": ("accuracy", "macs")}, "objectives: accuracy, macs instead of accuracy, n_params, latency_ms"),
         ({"budgets": ()}, "budgets: "),
         ({"seed": 2}, "seed: 2 instead of 1"),
@@ -506,3 +505,12 @@ def test_the_front_is_of_complete_trials_alone(finished):
             all(a <= b for a, b in zip(other, mine, strict=True)) and other != mine for other in losses.values()
         )
         assert beaten == (number not in front)
+
+
+def test_the_same_data_by_another_name_are_the_same_and_changed_ones_are_not(run, digits):
+    config = dataclasses.replace(StudyConfig.read(run / "config.yaml"), data="elsewhere/digits.npz")
+    search(config, run, Limits(trials=1), digits, resume=True)
+    assert StudyConfig.read(run / "config.yaml").data == "elsewhere/digits.npz"
+    changed = dataclasses.replace(digits, y_val=digits.y_val.flip(0))
+    with pytest.raises(RunError, match="made on other data"):
+        search(config, run, Limits(trials=20), changed, resume=True)
