@@ -223,12 +223,13 @@ def _cell(value: object) -> object:
 
 
 def summary(tree: Mapping[str, object]) -> str:
-    """Return the blocks of a resolved tree in a few words, each with its width.
+    """Return the blocks of a resolved tree in a few words, each with its width; what passes its input on is left out.
 
     >>> summary({"stem": {"conv": {"width": 16}}, "body": [{"lstm": {"hidden": 8}}, "identity"], "head": {"pool": {}}})
-    'conv 16 > lstm 8 > identity > pool'
+    'conv 16 > lstm 8 > pool'
     """
-    return " > ".join(_names([tree.get(s) for s in ("stem", "body", "head") if s in tree]))
+    names = _names([tree.get(s) for s in ("stem", "body", "head") if s in tree])
+    return " > ".join(name for name in names if name != "identity")
 
 
 def _names(here: object) -> list[str]:

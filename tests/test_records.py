@@ -144,7 +144,7 @@ def test_json_has_no_nan(tmp_path):
         ({"body": [], "head": {"pool": {}}}, "pool"),
         ({"body": {"dense": {"width": 4}}, "head": "pool", "training": {"epochs": 3}}, "dense 4 > pool"),
         ({"stem": {"patches": {"width": 8, "patch": 2}}, "body": [["identity", {"transformer": {"dim": 16}}]]},
-         "patches 8 > identity > transformer 16"),
+         "patches 8 > transformer 16"),
     ],
 )  # fmt: skip
 def test_summary(tree, words):

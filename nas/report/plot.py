@@ -25,7 +25,7 @@ _LABELS = {
     "n_params": "parameters",
     "size_bytes": "size of the ONNX file (bytes)",
 }
-_MOST_LISTED, _LINE = 12, 48
+_MOST_LINES, _LINE = 32, 48
 _APART = 16.0
 """Points between two numbers on the picture; nearer ones would lie on each other."""
 
@@ -183,15 +183,16 @@ def _number(figure: Any, axes: Any, view: _View, front: Sequence[TrialRecord]) -
 def _list_front(side: Any, view: _View, front: Sequence[TrialRecord], labels: Mapping[int, str]) -> None:
     """List members of the front beside the picture, best first."""
     side.axis("off")
-    listed = _spread(sorted(front, key=lambda r: view.y.loss(r.metrics[view.y.name])), _MOST_LISTED)
+    ordered = sorted(front, key=lambda r: view.y.loss(r.metrics[view.y.name]))
     shown = [o for o in (view.y, view.x, view.colour) if o is not None]
     lines = ["  ".join([f"{'trial':>5}", *(f"{_short(o):>8}" for o in shown)])]
-    for r in listed:
+    for i, r in enumerate(ordered):
         figures = "  ".join(f"{_figure(o, r.metrics[o.name]):>8}" for o in shown)
-        lines.append(f"{r.number:>5}  {figures}")
-        lines += [f"       {line}" for line in textwrap.wrap(labels.get(r.number, ""), _LINE)]
-    if len(listed) < len(front):
-        lines.append(f"  and {len(front) - len(listed)} between them, see front.csv")
+        words = [f"       {line}" for line in textwrap.wrap(labels.get(r.number, ""), _LINE)]
+        if len(lines) + 1 + len(words) > _MOST_LINES:
+            lines.append(f"  and {len(ordered) - i} more, see front.csv")
+            break
+        lines += [f"{r.number:>5}  {figures}", *words]
     text: dict[str, Any] = {"family": "monospace", "fontsize": 7.5, "va": "top", "linespacing": 1.35}
     side.text(0, 1, "\n".join(lines), transform=side.transAxes, color=INK, parse_math=False, **text)
 
@@ -259,10 +260,3 @@ def _plain(value: float) -> str:
         if value >= scale:
             return f"{value / scale:g}{letter}"
     return f"{value:.10g}"
-
-
-def _spread(front: Sequence[TrialRecord], most: int) -> list[TrialRecord]:
-    """Return at most so many members, both ends included."""
-    if len(front) <= most:
-        return list(front)
-    return [front[round(i * (len(front) - 1) / (most - 1))] for i in range(most)]
