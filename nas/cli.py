@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nas.study.loop import Search, Watcher
     from nas.training import EpochLog
 
-DEFAULT_TRIALS = 60
+DEFAULT_TRIALS = 80
 DEFAULT_SECONDS = 180.0
 """A search without --trials and --time-limit ends at whichever comes first."""
 

@@ -23,8 +23,7 @@ class Measures(Protocol):
 class Meter:
     """Measures latencies that compare with each other, for as long as the calibration is kept.
 
-    A meter can be sent to another process, where it makes its own copy of the reference net; it is not meant for
-    two threads at once, which would disturb each other's measurements anyway.
+    Not meant for two threads at once, which would disturb each other's measurements anyway.
 
     Raises:
         RunError: the calibration belongs to another runtime or reference net.
@@ -63,6 +62,3 @@ class Meter:
         ratio = measure_ratio(self.runtime.prepare(onnx_path, in_shape), self._reference)
         ms = self.calibration.reference_ms
         return Measurement(ratio.value * ms, ratio.low * ms, ratio.high * ms)
-
-    def __reduce__(self) -> tuple[type[Meter], tuple[Runtime, Calibration]]:
-        return Meter, (self.runtime, self.calibration)  # a session cannot be pickled

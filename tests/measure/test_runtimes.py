@@ -91,12 +91,6 @@ def test_latency_is_the_ratio_times_the_frozen_reference(path: Path, monkeypatch
     assert meter.measure(path, (6,)) == Measurement(0.08, 0.06, 0.12)
 
 
-def test_a_meter_goes_to_another_process_with_its_calibration(meter: Meter, path: Path):
-    copy = pickle.loads(pickle.dumps(meter))
-    assert (copy.runtime, copy.calibration) == (meter.runtime, meter.calibration)
-    assert copy.measure(path, (6,)).value > 0
-
-
 @pytest.mark.parametrize(
     ("calibration", "words"),
     [

@@ -11,7 +11,7 @@ from nas.shapes import Shape
 
 
 class Runtime(Protocol):
-    """Runs ONNX networks. Made without arguments it uses one thread; it can be pickled."""
+    """Runs ONNX networks. Made without arguments it uses one thread."""
 
     @property
     def name(self) -> str:
