@@ -18,6 +18,7 @@ from nas.records import TrialRecord, write_json
 from nas.rng import torch_seed
 from nas.study.config import StudyConfig
 from nas.study.evaluate import train_config
+from nas.study.folder import save_weights
 from nas.training import evaluate, fit, torch_seeded
 
 if TYPE_CHECKING:
@@ -113,8 +114,6 @@ def retrain(
         DataError: the data have no test set.
         TrialFailed: a training failed; the text is the reason.
     """
-    import torch
-
     if seeds < 1:
         raise RunError(f"seeds must be at least 1, got {seeds}")
     if (folder / "retrained.json").exists() and not overwrite:
@@ -147,8 +146,7 @@ def retrain(
         old.unlink(missing_ok=True)
     weights = [folder / f"seed-{seed}.pt" for seed in range(seeds)]
     for path, state in zip(weights, states, strict=True):
-        torch.save(state, path.with_suffix(".part"))
-        path.with_suffix(".part").replace(path)
+        save_weights(path, state)
     found = Retrained(
         trial=record.number,
         n_test=len(y_test),

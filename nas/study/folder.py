@@ -109,11 +109,7 @@ class RunFolder:
 
     def save_checkpoint(self, number: int, state: dict[str, Any]) -> None:
         """Write the weights of a trial, atomically."""
-        import torch
-
-        beside = self.checkpoint(number).with_suffix(".part")
-        torch.save(state, beside)
-        beside.replace(self.checkpoint(number))
+        save_weights(self.checkpoint(number), state)
 
     def prune_checkpoints(self, front: Sequence[int]) -> None:
         """Remove the weights of trials that are no longer on the front."""
@@ -121,6 +117,15 @@ class RunFolder:
         for path in self.checkpoints.glob("trial-*.pt"):
             if path not in kept:
                 path.unlink()
+
+
+def save_weights(path: Path, state: dict[str, Any]) -> None:
+    """Write a network's state, atomically: to a neighbour first, then renamed."""
+    import torch
+
+    beside = path.with_suffix(".part")
+    torch.save(state, beside)
+    beside.replace(path)
 
 
 def next_folder(parent: Path, stem: str) -> Path:

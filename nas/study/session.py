@@ -70,14 +70,15 @@ def open_search(
     _try_out(config, objectives)
     meter = MeterApart(config.runtime)
     if resume:
-        _check_same(config, folder)
+        before = folder.read_config()
+        _check_same(before, config, folder)
         if storage_url is None and not (folder.path / "study.db").exists():
             raise RunError(f"{folder.path}: there is no study.db to go on with; a run with --storage needs that again")
     if task is None:
         task = load_data(config, download=download)
     fingerprint = task.fingerprint()
     if resume:
-        StudyConfig.read(folder.config).check_data(fingerprint, config.data)
+        before.check_data(fingerprint, config.data)
     config = replace(config, data_fingerprint=fingerprint)
     check_task(config.space, task)
     if not resume:
@@ -120,8 +121,7 @@ def _try_out(config: StudyConfig, objectives: Sequence[Objective]) -> None:
     sampler.propose([], [], lambda arch: nothing_known, generator(config.seed, "trying out"))
 
 
-def _check_same(config: StudyConfig, folder: RunFolder) -> None:
-    before = StudyConfig.read(folder.config)
+def _check_same(before: StudyConfig, config: StudyConfig, folder: RunFolder) -> None:
     if differences := before.differences(config):
         what = "\n".join(f"  {line}" for line in differences)
         raise RunError(
