@@ -8,6 +8,7 @@ from nas.space.parameters import Float as Float
 from nas.space.parameters import Integer as Integer
 from nas.space.parameters import Parameter as Parameter
 from nas.space.parameters import Scalar as Scalar
+from nas.space.priors import Centre as Centre
 from nas.space.space import Space as Space
 from nas.space.tree import Chain as Chain
 from nas.space.tree import Choice as Choice

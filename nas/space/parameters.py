@@ -1,4 +1,7 @@
-"""What one parameter may be: a category, an integer or a float. Frozen values without torch or Optuna."""
+"""What one parameter may be: a category, an integer or a float. Frozen values without torch or Optuna.
+
+A `prior` says what an expert believes; it changes neither what a parameter contains nor what `sample` draws.
+"""
 
 from __future__ import annotations
 
@@ -10,36 +13,11 @@ from typing import TypeAlias
 import numpy as np
 
 from nas.errors import SpaceError
+from nas.space.priors import Centre, bump, shares, short_repr, weights
+from nas.space.scalars import Scalar, same, scalar
 
-Scalar: TypeAlias = bool | int | float | str
-
-_MOST = 10**12  # far beyond any width or count, and floats still tell two such integers apart on a log scale
 _MOST_STEPS = 10**6
 _OFF_GRID = 1e-6  # of a step: what adding steps in floating point may cost
-
-
-def scalar(value: object, what: str = "a value") -> Scalar:
-    """Return `value` as a plain bool, int, float or str (NumPy's kinds of float and str become Python's).
-
-    Raises:
-        SpaceError: it is none of them, not finite, beyond 10^12 as an integer, or no printable text.
-    """
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        if abs(value) > _MOST:
-            digits = f"{value:,}" if abs(value) < _MOST**2 else "one of more than 24 digits"
-            raise SpaceError(f"{what} may be an integer of up to 10^12, got {digits}")
-        return int(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise SpaceError(f"{what} must be finite, got {float(value)!r}; write a number such as 0.5")
-        return float(value) + 0.0  # no -0.0: it equals 0.0 and would be written differently
-    if isinstance(value, str):
-        if not value.isprintable():
-            raise SpaceError(f"{what} is one line of printable text, got {str(value)!r}")
-        return str.__str__(value)  # what an enumeration of words holds, not its name
-    raise SpaceError(f"{what} is a number, a word or true/false, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +26,18 @@ class Categorical:
 
     Numbers listed in rising order (kernel 3, 5, 7) are `ordered`: a sampler may treat neighbours as alike.
 
+    `prior` is a weight for each option, or a mapping of some options to weights, where the others weigh 1.
+
     >>> Categorical((3, 5, 7)).ordered, Categorical(("relu", "silu")).ordered, Categorical((False, True)).ordered
     (True, False, False)
+    >>> Categorical((3, 5, 7), prior={5: 2})
+    Categorical(options=(3, 5, 7), prior=(1.0, 2.0, 1.0))
     """
 
     options: tuple[Scalar, ...]
+    prior: tuple[float, ...] | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", tuple(self.options))
@@ -62,6 +47,8 @@ class Categorical:
         for i, option in enumerate(self.options):
             if option in self.options[:i]:
                 raise SpaceError(f"option {option!r} is listed twice in {list(self.options)}; leave one out")
+        if self.prior is not None:
+            object.__setattr__(self, "prior", weights(self.prior, self.options))
 
     @property
     def ordered(self) -> bool:
@@ -75,7 +62,7 @@ class Categorical:
 
     def contains(self, value: object) -> bool:
         """Whether `value` is an option; 1 and true are not the same."""
-        return any(option == value and isinstance(option, bool) == isinstance(value, bool) for option in self.options)
+        return any(same(option, value) for option in self.options)
 
     def canonical(self, value: Scalar) -> Scalar:
         """Return the option that equals `value`: 3 for 3.0."""
@@ -94,6 +81,9 @@ class Integer:
     high: int
     step: int = 1
     log: bool = False
+    prior: Centre | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "step"):
@@ -121,6 +111,7 @@ class Integer:
                 f"high must be low + k * step, got int: [{self.low}, {self.high}], step: {self.step}; "
                 f"write {near} or {near + self.step}"
             )
+        _check_centre(self)
 
     def cardinality(self) -> int:
         """Return the number of different values."""
@@ -173,6 +164,9 @@ class Float:
     high: float
     log: bool = False
     step: float | None = None
+    prior: Centre | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "step"):
@@ -208,6 +202,7 @@ class Float:
                     f"high must be low + k * step, got float: [{self.low:g}, {self.high:g}], step: {self.step:g}; "
                     f"write {near:g} or {near + self.step:g}"
                 )
+        _check_centre(self)
 
     def cardinality(self) -> float:
         """Return the number of different values; infinite without steps."""
@@ -280,3 +275,42 @@ def grid(parameter: Parameter, most: int = 64) -> Sequence[Scalar]:
             return range(parameter.low, parameter.high + 1, parameter.step)
         return [parameter.from_unit((i + 0.5) / n) for i in range(int(n))]
     return list(dict.fromkeys(parameter.from_unit(i / (most - 1)) for i in range(most)))  # a log scale may repeat some
+
+
+def prior_mass(parameter: Parameter, edges: np.ndarray) -> np.ndarray:
+    """Return how probable each cell of a parameter is before anything was seen.
+
+    Without a prior that is what `sample` draws: a cell's width, an equal share for each option. Nothing is ever
+    impossible, so that trials can overrule an expert: weights are mixed with 5 % of equal shares, a centre with the
+    rest of its confidence spread over the range (see `nas.space.priors`).
+
+    Args:
+        edges: (n_cells + 1,) of the cells on the unit interval, rising from 0 to 1. A categorical has a cell for each
+            option and does not look at them.
+    Returns:
+        (n_cells,) above 0, summing to 1.
+
+    >>> prior_mass(Categorical(("conv", "lstm"), prior=(3, 1)), np.array([0.0, 0.5, 1.0])).round(4)
+    array([0.7375, 0.2625])
+    >>> prior_mass(Float(1e-4, 1.0, log=True, prior=Centre(0.01)), np.array([0.0, 0.4, 0.6, 1.0])).round(2)
+    array([0.28, 0.44, 0.28])
+    """
+    if isinstance(parameter, Categorical):
+        n = len(parameter.options)
+        return np.full(n, 1 / n) if parameter.prior is None else shares(parameter.prior)
+    if parameter.prior is None:
+        return np.diff(edges)
+    return bump(parameter.to_unit(parameter.prior.value), parameter.prior.confidence, edges)
+
+
+def _check_centre(here: Integer | Float) -> None:
+    kind = "int" if isinstance(here, Integer) else "float"
+    if here.prior is None:
+        return
+    if not isinstance(here.prior, Centre):
+        raise SpaceError(f"the prior of a range is a Centre, got {here.prior!r}; write e.g. Centre({here.low!r})")
+    if not here.low <= here.prior.value <= here.high:
+        raise SpaceError(
+            f"the centre of a prior lies in the range {kind}: [{here.low:.12g}, {here.high:.12g}], "
+            f"got {here.prior.value:.12g}; choose a number in it, or widen the range"
+        )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 from nas.errors import SpaceError, did_you_mean
 from nas.space.conditions import Condition, check_once, check_possible, describe, parse_conditions
-from nas.space.parameters import Categorical, Float, Integer, Parameter, Scalar, scalar
+from nas.space.parameters import Categorical, Float, Integer, Parameter
+from nas.space.priors import short_repr, weights
+from nas.space.scalars import Scalar, scalar
 
 KEYWORDS = frozenset({"int", "float", "options", "value", "choice", "chain", "repeat", "block", "when"})
 """What says in a space file of which kind a mapping is; no field has such a name."""
@@ -46,9 +49,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several named groups; only the chosen one's parameters exist."""
+    """One of several named groups; only the chosen one's parameters exist. `prior` as that of a Categorical."""
 
     options: Mapping[str, Group]
+    prior: tuple[float, ...] | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if not isinstance(self.options, Mapping | list | tuple):
@@ -64,6 +70,13 @@ class Choice:
             for name, child in named.items()
         }
         object.__setattr__(self, "options", groups)
+        if self.prior is not None:
+            object.__setattr__(self, "prior", weights(self.prior, tuple(groups)))
+
+    @cached_property
+    def names(self) -> Categorical:
+        """The parameter that chooses among them."""
+        return Categorical(tuple(self.options), self.prior)
 
 
 @dataclass(frozen=True)
@@ -195,7 +208,7 @@ def walk(root: Group, choose: Choose) -> tuple[dict[str, Scalar], dict[str, Tree
             named = here.fields.items()
             return _present_items({k: visit(c, _join(path, k), _join(role, k), path, at) for k, c in named})
         if isinstance(here, Choice):
-            name = str(decide(path, role, _names(here), at))
+            name = str(decide(path, role, here.names, at))
             return {name: visit(here.options[name], _join(path, name), _join(role, name), path, at) or {}}
         if isinstance(here, Chain):
             return _present(visit(c, _join(path, i), _join(role, i), path, at) for i, c in enumerate(here.items))
@@ -237,7 +250,7 @@ def slots(root: Group) -> dict[str, Slot]:
             for name, child in here.fields.items():
                 visit(child, _join(path, name), _join(role, name), path, at)
         elif isinstance(here, Choice):
-            found[path] = Slot(path, role, _names(here), at)
+            found[path] = Slot(path, role, here.names, at)
             for name, option in here.options.items():
                 visit(option, _join(path, name), _join(role, name), path, at)
         elif isinstance(here, Chain):
@@ -318,10 +331,6 @@ def children(here: Node) -> Iterator[tuple[str, Node]]:
     elif isinstance(here, Repeat):
         yield "repeat", here.count
         yield "0", here.block
-
-
-def _names(choice: Choice) -> Categorical:
-    return Categorical(tuple(choice.options))
 
 
 def _values(count: Node) -> Sequence[int]:

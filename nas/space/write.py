@@ -8,6 +8,8 @@ import yaml
 
 from nas.space.conditions import describe
 from nas.space.parameters import Categorical, Float, Integer
+from nas.space.priors import Centre
+from nas.space.scalars import Scalar
 from nas.space.space import Space
 from nas.space.tree import Chain, Choice, Fixed, Group, Node, Repeat, When
 from nas.space.yaml import Loader
@@ -44,7 +46,7 @@ def _plain(here: Node) -> object:
         inner = _plain(here.node)
         if isinstance(here.node, Fixed):
             inner = {"value": inner}
-        elif isinstance(here.node, Categorical):
+        elif isinstance(here.node, Categorical) and isinstance(inner, list):
             inner = {"options": inner}
         elif isinstance(here.node, Chain) and isinstance(inner, list):
             inner = {"chain": inner}
@@ -53,7 +55,8 @@ def _plain(here: Node) -> object:
     if isinstance(here, Fixed):
         return here.value
     if isinstance(here, Categorical):
-        return list(here.options)
+        options = list(here.options)
+        return options if here.prior is None else {"options": options, **_prior(here)}
     if isinstance(here, Integer | Float):
         kind = "int" if isinstance(here, Integer) else "float"
         written: dict[str, object] = {kind: [here.low, here.high]}
@@ -61,11 +64,11 @@ def _plain(here: Node) -> object:
             written["step"] = here.step
         if isinstance(here, Float) and here.step is not None:
             written["step"] = here.step
-        return written | ({"log": True} if here.log else {})
+        return written | ({"log": True} if here.log else {}) | _prior(here)
     if isinstance(here, Group):
         return {name: _plain(child) for name, child in here.fields.items()}
     if isinstance(here, Choice):
-        return {"choice": {name: _plain(option) for name, option in here.options.items()}}
+        return {"choice": {name: _plain(option) for name, option in here.options.items()}, **_prior(here)}
     if isinstance(here, Chain):
         items = [_plain(child) for child in here.items]
         constants = all(isinstance(child, Fixed) for child in here.items)
@@ -73,7 +76,30 @@ def _plain(here: Node) -> object:
     return {"repeat": _plain(here.count), "block": _plain(here.block)}
 
 
-_KINDS = ("Categorical", "Chain", "Choice", "Fixed", "Float", "Integer", "Repeat", "Space", "When")
+def _prior(here: Categorical | Integer | Float | Choice) -> dict[str, object]:
+    """Return what says the prior, nothing where there is none."""
+    if here.prior is None:
+        return {}
+    if isinstance(here, Choice):
+        return {"prior": _by_option(here)}
+    if isinstance(here, Categorical):
+        return {"prior": [_whole(weight) for weight in here.prior]}
+    value, confidence = _whole(here.prior.value), here.prior.confidence
+    return {"prior": value if here.prior == Centre(value) else {"centre": value, "confidence": confidence}}
+
+
+def _by_option(here: Categorical | Choice) -> dict[Scalar, int | float]:
+    """Return the weights that are not 1, by option; all of them where none would be left."""
+    found = {option: _whole(weight) for option, weight in zip(here.options, here.prior or (), strict=True)}
+    return {option: weight for option, weight in found.items() if weight != 1} or found
+
+
+def _whole(number: float) -> int | float:
+    """Return a number as one would write it: 2 for 2.0."""
+    return int(number) if number.is_integer() and abs(number) <= 10**12 else number
+
+
+_KINDS = ("Categorical", "Centre", "Chain", "Choice", "Fixed", "Float", "Integer", "Repeat", "Space", "When")
 
 
 def to_python(space: Space) -> str:
@@ -97,10 +123,12 @@ def _source(here: Node, depth: int) -> str:
     if isinstance(here, Fixed):
         return repr(here.value)
     if isinstance(here, Categorical):
-        return repr(list(here.options))
+        options = list(here.options)
+        return repr(options) if here.prior is None else f"Categorical({options!r}{_belief(here)})"
     if isinstance(here, Integer | Float):
         step = f", step={here.step!r}" if here.step not in (None, 1) or isinstance(here.step, float) else ""
-        return f"{type(here).__name__}({here.low!r}, {here.high!r}{step}{', log=True' if here.log else ''})"
+        log = ", log=True" if here.log else ""
+        return f"{type(here).__name__}({here.low!r}, {here.high!r}{step}{log}{_belief(here)})"
     if isinstance(here, Repeat):
         return f"Repeat({_source(here.count, depth)}, {_source(here.block, depth)})"
     if isinstance(here, Chain):
@@ -108,7 +136,16 @@ def _source(here: Node, depth: int) -> str:
     fields = here.options if isinstance(here, Choice) else here.fields
     inside = "".join(f"\n{pad}{name!r}: {_source(child, depth + 1)}," for name, child in fields.items())
     text = f"{{{inside}\n{end}}}" if inside else "{}"
-    return f"Choice({text})" if isinstance(here, Choice) else text
+    return f"Choice({text}{_belief(here)})" if isinstance(here, Choice) else text
+
+
+def _belief(here: Categorical | Integer | Float | Choice) -> str:
+    """Return the prior as the last argument in Python, nothing where there is none."""
+    written = _prior(here).get("prior")
+    if isinstance(here, Integer | Float) and here.prior is not None:
+        sure = f", {here.prior.confidence!r}" if isinstance(written, dict) else ""
+        return f", prior=Centre({_whole(here.prior.value)!r}{sure})"
+    return f", prior={written!r}" if written else ""
 
 
 def outline(space: Space) -> str:
@@ -127,9 +164,10 @@ def _lines(name: str, here: Node, depth: int, note: str = "") -> Iterator[str]:
     elif isinstance(here, Fixed):
         yield f"{pad}{name}: {_word(here.value)}{note}"
     elif isinstance(here, Categorical | Integer | Float):
-        yield f"{pad}{name}: {describe(here)}{note}"
+        yield f"{pad}{name}: {describe(here)}{_told(here)}{note}"
     elif isinstance(here, Repeat):
-        times = _word(here.count.value) if isinstance(here.count, Fixed) else describe(here.count)
+        count = here.count
+        times = _word(count.value) if isinstance(count, Fixed) else f"{describe(count)}{_told(count)}"
         yield f"{pad}{name}: repeated, {times}{note}"
         yield from _lines("block", here.block, depth + 1)
     elif isinstance(here, Chain):
@@ -138,9 +176,18 @@ def _lines(name: str, here: Node, depth: int, note: str = "") -> Iterator[str]:
             yield from _lines(str(i), child, depth + 1)
     else:
         kind = ": one of" if isinstance(here, Choice) else (":" if here.fields else "")
-        yield f"{pad}{name}{kind}{note}"
+        yield f"{pad}{name}{kind}{_told(here) if isinstance(here, Choice) else ''}{note}"
         for key, child in (here.options if isinstance(here, Choice) else here.fields).items():
             yield from _lines(key, child, depth + 1)
+
+
+def _told(here: Categorical | Integer | Float | Choice) -> str:
+    if here.prior is None:
+        return ""
+    if isinstance(here, Integer | Float):
+        sure = f", confidence {here.prior.confidence:.12g}" if here.prior.confidence != Centre(0).confidence else ""
+        return f"  (prior near {here.prior.value:.12g}{sure})"
+    return f"  (prior {', '.join(f'{_word(option)}: {weight:.12g}' for option, weight in _by_option(here).items())})"
 
 
 def _word(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from functools import partial
@@ -13,25 +14,28 @@ import yaml
 from nas.errors import SpaceError, did_you_mean
 from nas.space.conditions import Forbidden, parse_conditions, parse_forbidden
 from nas.space.parameters import Categorical, Float, Integer
+from nas.space.priors import Centre
 from nas.space.space import INPUTS, Space
 from nas.space.tree import Chain, Choice, Fixed, Group, Node, Repeat, When, slots
 
 _TOP = ("name", "input", "stem", "body", "head", "training", "forbid")
 _SECTIONS = ("stem", "body", "head", "training")
 _EXTRAS = {  # the key that says what a mapping is -> the keys that may stand beside it
-    "int": ("step", "log"),
-    "float": ("step", "log"),
-    "options": (),
+    "int": ("step", "log", "prior"),
+    "float": ("step", "log", "prior"),
+    "options": ("prior",),
     "value": (),
-    "choice": (),
+    "choice": ("prior",),
     "chain": (),
     "repeat": ("block",),
 }
+_CENTRE = ("centre", "confidence")
 _DEPTH, _MOST_NODES = 40, 20_000  # far beyond any space; below what recursion and memory bear
 _MERGE = "tag:yaml.org,2002:merge"
 
 
 T = TypeVar("T")
+Weighted = TypeVar("Weighted", Categorical, Integer, Float, Choice)
 
 
 class Refused(yaml.MarkedYAMLError):
@@ -197,17 +201,17 @@ class _Reader:
         options = {key: self.scalar(v, path) for key, (_, v) in keys.items() if key in ("step", "log")}
         if kind in ("int", "float"):
             low, high = self.bounds(value, path, kind)
-            maker = Integer if kind == "int" else Float
-            return self.made(at, path, lambda: maker(low, high, **options))  # type: ignore[arg-type]
+            maker: Any = Integer if kind == "int" else Float
+            return self.believed(self.made(at, path, lambda: maker(low, high, **options)), keys, path)
         if kind == "options":
             values = self.plain(value, path)
             if not isinstance(values, list):
                 raise SpaceError(f"{self.at(value)}: {path}: options are a list, got {values!r}")
-            return self.made(at, path, lambda: Categorical(tuple(values)))
+            return self.believed(self.made(at, path, lambda: Categorical(tuple(values))), keys, path)
         if kind == "value":
             return self.fixed(value, path)
         if kind == "choice":
-            return self.choice(value, path)
+            return self.believed(self.choice(value, path), keys, path)
         if kind == "chain":
             if not isinstance(value, yaml.SequenceNode):
                 raise SpaceError(f"{self.at(value)}: {path}: a chain is a list, got {self.plain(value, path)!r}")
@@ -235,7 +239,7 @@ class _Reader:
             at, path, lambda: Chain(tuple(self.node(item, f"{path}.{i}") for i, item in enumerate(at.value)))
         )
 
-    def choice(self, at: yaml.Node, path: str) -> Node:
+    def choice(self, at: yaml.Node, path: str) -> Choice:
         """Read `choice: {conv: {...}}` or `choice: [conv, maxpool]`."""
         if isinstance(at, yaml.SequenceNode):
             names = [self.scalar(item, path) for item in at.value]
@@ -257,6 +261,37 @@ class _Reader:
                 raise SpaceError(f"{self.at(fields)}: {here}: an option maps its fields to values; write {name}: {{}}")
             options[name] = child
         return self.made(at, path, lambda: Choice(options))
+
+    def believed(self, here: Weighted, keys: dict[str, tuple[yaml.Node, yaml.Node]], path: str) -> Weighted:
+        """Return a parameter or a choice with what stands under `prior`, if anything does."""
+        if "prior" not in keys:
+            return here
+        at = keys["prior"][1]
+        if isinstance(here, Integer | Float):
+            prior: object = self.made(at, path, lambda: self.centre(at, path))
+        elif isinstance(at, yaml.MappingNode):
+            pairs = self.mapping(at, path, self.scalar)
+            prior = {option: self.plain(weight, path) for option, (_, weight) in pairs.items()}
+            for option, (where, _) in pairs.items():  # each alone: an error has the line of its option
+                self.made(where, path, partial(dataclasses.replace, here, prior={option: prior[option]}))
+        else:
+            prior = self.plain(at, path)
+            if prior is None:
+                raise SpaceError(f"{self.at(keys['prior'][0])}: {path}: nothing is written under prior; leave it out")
+        return self.made(at, path, lambda: dataclasses.replace(here, prior=prior))  # type: ignore[arg-type]
+
+    def centre(self, at: yaml.Node, path: str) -> Centre:
+        """Read the prior of a range: `0.01` or `{centre: 0.01, confidence: 0.8}`."""
+        if not isinstance(at, yaml.MappingNode):
+            return Centre(self.plain(at, path))  # type: ignore[arg-type]  # checked there
+        keys = self.mapping(at, path)
+        for key, (where, _) in keys.items():
+            if key not in _CENTRE:
+                raise SpaceError(f"{self.at(where)}: {path}: prior: {did_you_mean('key', key, _CENTRE)}")
+        if "centre" not in keys:
+            raise SpaceError("prior: 'centre' is missing; write e.g. prior: {centre: 0.01, confidence: 0.8}")
+        values: dict[str, Any] = {key: self.plain(value, path) for key, (_, value) in keys.items()}
+        return Centre(values.pop("centre"), **values)
 
     def bounds(self, at: yaml.Node, path: str, kind: str) -> tuple[float, float]:
         """Read the two ends of a range."""
@@ -283,10 +318,13 @@ class _Reader:
             return self.plain(at, path)
         return {key: self.plain(value, path) for key, (_, value) in self.mapping(at, path).items()}
 
-    def mapping(self, at: yaml.Node, path: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+    def mapping(
+        self, at: yaml.Node, path: str, read: Callable[[yaml.Node, str], Any] | None = None
+    ) -> dict[Any, tuple[yaml.Node, yaml.Node]]:
         """Return the keys of a mapping, each with the nodes of key and value; a key stands once.
 
-        What `<<` merges in comes first, and gives way to a key that is written here.
+        A key is a word, or whatever `read` makes of it. What `<<` merges in comes first, and gives way to a key that
+        is written here.
         """
         keys: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
@@ -296,17 +334,20 @@ class _Reader:
                     if not isinstance(source, yaml.MappingNode):
                         got = self.plain(source, path)
                         raise SpaceError(f"{self.at(source)}: {_lead(path)}<< merges in a mapping, got {got!r}")
-                    merged |= {k: v for k, v in self.mapping(source, path).items() if k not in merged}
+                    merged |= {k: v for k, v in self.mapping(source, path, read).items() if k not in merged}
                 continue
-            key = self.plain(key_node, path)
-            if not isinstance(key, str):
-                raise SpaceError(
-                    f"{self.at(key_node)}: {_lead(path)}a key is a word, got {key!r}; write a name such as kernel"
-                )
+            key = (read or self.word)(key_node, path)
             if key in keys:
                 raise SpaceError(f"{self.at(key_node)}: {_lead(path)}'{key}' is written twice; leave one out")
             keys[key] = (key_node, value_node)
         return merged | keys
+
+    def word(self, at: yaml.Node, path: str) -> str:
+        """Return what a key says."""
+        key = self.plain(at, path)
+        if not isinstance(key, str):
+            raise SpaceError(f"{self.at(at)}: {_lead(path)}a key is a word, got {key!r}; write a name such as kernel")
+        return key
 
     def scalar(self, at: yaml.Node, path: str) -> bool | int | float | str:
         """Return a plain value."""

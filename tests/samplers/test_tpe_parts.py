@@ -14,7 +14,8 @@ from nas.samplers.tpe.cells import MOST_CELLS, Cells
 from nas.samplers.tpe.columns import Columns
 from nas.samplers.tpe.density import bandwidth, density, kernel
 from nas.samplers.tpe.split import best, gamma, split
-from nas.space import Architecture, Categorical, Choice, Float, Integer, Repeat, Space
+from nas.space import Architecture, Categorical, Centre, Choice, Float, Integer, Repeat, Space
+from nas.space.parameters import prior_mass
 
 PARAMETERS = {
     "words": Categorical(("conv", "lstm", "pool")),
@@ -30,6 +31,10 @@ PARAMETERS = {
     "grid": Float(0.0, 1.0, step=0.1),
     "constant": Integer(4, 4),
     "point": Float(2.0, 2.0),
+    "believed words": Categorical(("conv", "lstm", "pool"), prior=(3, 1, 0)),
+    "believed kernels": Categorical((3, 5, 7), prior={5: 2}),
+    "believed log integer": Integer(1, 40, log=True, prior=Centre(12)),
+    "believed rate": Float(1e-4, 1.0, log=True, prior=Centre(0.01, 0.99)),
 }
 
 
@@ -52,13 +57,16 @@ def test_a_cell_gives_its_value_back(parameter):
     assert len(cells) <= MOST_CELLS
 
 
-def test_the_prior_is_what_the_parameter_draws(parameter):
+def test_the_prior_is_what_the_parameter_draws_or_an_expert_believes(parameter):
     cells, rng = Cells(parameter), np.random.default_rng(0)
     drawn = np.bincount([cells.cell(parameter.sample(rng)) for _ in range(4000)], minlength=len(cells))
     assert cells.prior.sum() == pytest.approx(1.0)
     assert drawn.sum() == 4000
     coarse = cells.listed is None and isinstance(parameter, Integer)  # 1,001 values in 128 cells: 7 or 8 in each
-    if len(cells) > 1 and not coarse:
+    if parameter.prior is not None:
+        np.testing.assert_array_equal(cells.prior, prior_mass(parameter, cells.edges))
+        assert chisquare(drawn, 4000 * cells.prior).pvalue < 1e-9
+    elif len(cells) > 1 and not coarse:
         assert chisquare(drawn, 4000 * cells.prior).pvalue > 1e-4  # 1 fair seed in 10,000 fails, for each parameter
 
 
@@ -123,6 +131,12 @@ def test_positions_are_estimated_independently():
     np.testing.assert_allclose(density(cells, weights), np.stack([density(cells, row) for row in weights]))
 
 
+def test_trials_overrule_an_expert():
+    cells = Cells(Categorical(("conv", "lstm", "pool"), prior=(1, 0, 0)))
+    assert density(cells, np.zeros(3)).argmax() == 0
+    assert density(cells, np.array([0.0, 3.0, 0.0])).argmax() == 1
+
+
 # --- columns and acquisition
 
 BLOCKS = Space(
@@ -169,6 +183,20 @@ def test_draws_follow_the_density():
         groups = np.arange(len(cells)) * min(len(cells), 12) // len(cells)  # some hundreds of draws each
         observed, expected = (np.bincount(groups, weights=w) for w in (seen, 3000 * good[own]))
         assert chisquare(observed, expected).pvalue > 1e-4  # 1 fair seed in 2,500 fails one of the four
+
+
+def test_where_nothing_was_seen_draws_follow_the_priors():
+    here = {"kind": Choice(["conv", "pool"], prior={"pool": 4}), "lr": Float(1e-4, 1.0, log=True, prior=Centre(0.01))}
+    space = Space(input="vector", root={"body": Repeat(Integer(1, 4, prior=Centre(3)), here)})
+    acquisition, rng = made([], [], space), np.random.default_rng(0)
+    drawn = [acquisition.draw(rng) for _ in range(2000)]
+    for path, slot in space.slots.items():
+        cells = Cells(slot.parameter)
+        values = [arch.values[path] for arch in drawn if path in arch.values]
+        seen = np.bincount([cells.cell(value) for value in values], minlength=len(cells))
+        groups = np.arange(len(cells)) * min(len(cells), 12) // len(cells)
+        observed, expected = (np.bincount(groups, weights=w) for w in (seen, len(values) * cells.prior))
+        assert chisquare(observed, expected).pvalue > 1e-5  # 1 fair seed in 10,000 fails one of the nine
 
 
 def test_the_score_is_the_sum_over_active_parameters():

@@ -1,13 +1,15 @@
-"""Random spaces: every kind of node, nested, with conditions and forbidden combinations that can occur."""
+"""Random spaces: every kind of node, nested, with priors, conditions and forbidden combinations that can occur."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 from hypothesis import strategies as st
 
 from nas.space import (
     Categorical,
+    Centre,
     Chain,
     Choice,
     Condition,
@@ -86,10 +88,30 @@ real = (
         st.sampled_from([0.1, 0.25, 1e-3, 3.0, 1 / 3]),
     )
 )
-parameters = categorical | integer | real
+weights = st.integers(0, 9) | st.floats(0, allow_nan=False, allow_infinity=False)
+confidences = st.just(0.5) | st.floats(0, 1, exclude_min=True, exclude_max=True)
+
+
+@st.composite
+def believed(draw, plain):
+    """What `plain` draws, half of it with a prior; constants have none."""
+    here = draw(plain)
+    if isinstance(here, Fixed) or draw(st.booleans()):
+        return here
+    if isinstance(here, Integer | Float):
+        centre = here.from_unit(draw(st.floats(0, 1)))
+        return dataclasses.replace(here, prior=Centre(centre, draw(confidences)))
+    n = len(here.options)
+    listed = draw(st.lists(weights, min_size=n, max_size=n).filter(any))
+    names = list(here.options)
+    prior = dict(draw(st.permutations(list(zip(names, listed, strict=True))))) if draw(st.booleans()) else listed
+    return dataclasses.replace(here, prior=prior)
+
+
+parameters = believed(categorical | integer | real)
 few = st.lists(scalars, min_size=1, max_size=2, unique=True).map(lambda options: Categorical(tuple(options)))
 
-counts = (
+counts = believed(
     st.integers(0, 3).map(Fixed)
     | st.builds(lambda low, n: Integer(low, low + n), st.integers(0, 2), st.integers(0, 2))
     | st.lists(st.integers(0, 3), min_size=1, max_size=3, unique=True).map(lambda c: Categorical(tuple(c)))
@@ -104,7 +126,9 @@ def trees(leaves=fixed | parameters, max_leaves=6):
         groups = st.dictionaries(st.sampled_from(NAMES), inner, max_size=3).map(Group)
         return (
             groups
-            | st.dictionaries(st.sampled_from([*NAMES, "int", "when"]), groups, min_size=1, max_size=3).map(Choice)
+            | believed(
+                st.dictionaries(st.sampled_from([*NAMES, "int", "when"]), groups, min_size=1, max_size=3).map(Choice)
+            )
             | st.lists(inner, min_size=1, max_size=3).map(lambda items: Chain(tuple(items)))
             | st.builds(Repeat, counts, inner)
         )
@@ -137,7 +161,8 @@ def _conditioned(draw, here, path, group, known, may=True):
         return Group({k: _conditioned(draw, c, _join(path, k), path, known) for k, c in here.fields.items()})
     if isinstance(here, Choice):
         known.append((path, Categorical(tuple(here.options))))
-        return Choice({k: _conditioned(draw, c, _join(path, k), path, known, False) for k, c in here.options.items()})
+        groups = {k: _conditioned(draw, c, _join(path, k), path, known, False) for k, c in here.options.items()}
+        return Choice(groups, here.prior)
     if isinstance(here, Chain):
         return Chain(tuple(_conditioned(draw, c, _join(path, i), path, known) for i, c in enumerate(here.items)))
     if isinstance(here, Repeat):

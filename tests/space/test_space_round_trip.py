@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, example, given, settings
 from space_strategies import spaces
 
 from nas.errors import SpaceError
-from nas.space import Chain, Choice, Fixed, Float, Forbidden, Group, Integer, Repeat, Space, When
+from nas.space import Categorical, Centre, Chain, Choice, Fixed, Float, Forbidden, Group, Integer, Repeat, Space, When
 from nas.space.conditions import Compare, OneOf
 from nas.space.write import outline
 from nas.space.yaml import parse
@@ -35,6 +35,12 @@ AWKWARD = [
     of({"a": [True, "true", 2]}),
     of(Repeat(Integer(1, 3), Repeat([1, 2], Choice({"conv": {"kernel": [3, 5]}, "skip": None})))),
     Space("vector", {"training": {"lr": Float(0, 1)}, "head": {}, "body": When({"training.lr": "<0.1"}, {})}),  # order
+    of({"a": Categorical((True, "true", 2), prior={"true": 3}), "b": Categorical((0.5,), prior=(1e300,))}),
+    of({"a": Categorical((3, 5), prior=(1, 1)), "b": Choice(["true", "no"], prior=(1, 1))}),  # a prior, if an even one
+    of({"a": [1, 2], "b": When({".a": 1}, Categorical((3, 5), prior=(0, 1)))}),
+    of({"a": [1, 2], "b": When({".a": 1}, Choice({"conv": {}, "pool": {}}, prior=(0.5, 1)))}),
+    of({"a": Float(1e-300, 1e300, prior=Centre(1e300, 0.8)), "b": Float(-1, 1, prior=Centre(-0.0))}),
+    of(Repeat(Integer(2, 8, prior=Centre(4.5)), Repeat(Categorical((1, 2), prior={2: 3}), ["a", "b"]))),
     of({f"{'x' * 200}": 1, "y": ["word " * 40 + "end", "z"]}),
 ]
 
@@ -92,6 +98,44 @@ def test_a_fingerprint_names_the_contents_and_not_the_name():
     assert a.fingerprint() == Space("vector", a.root, name="other").fingerprint()
     assert a.fingerprint() != of({"a": [1, 3]}).fingerprint()
     assert a.fingerprint() != of({"a": [1.0, 2.0]}).fingerprint()
+
+
+def test_a_prior_is_part_of_what_a_space_is():
+    plain = of({"a": [3, 5], "b": Choice(["conv", "pool"]), "lr": Float(1e-4, 0.1, log=True)})
+    believing = [
+        of({**plain.root.fields["body"].fields, name: here})
+        for name, here in [
+            ("a", Categorical((3, 5), prior=(1, 2))),
+            ("a", Categorical((3, 5), prior=(2, 1))),
+            ("b", Choice(["conv", "pool"], prior={"conv": 2})),
+            ("lr", Float(1e-4, 0.1, log=True, prior=Centre(0.01))),
+            ("lr", Float(1e-4, 0.1, log=True, prior=Centre(0.01, 0.8))),
+        ]
+    ]
+    spaces = [plain, *believing]
+    assert all((a == b) == (i == j) for i, a in enumerate(spaces) for j, b in enumerate(spaces))
+    assert len({space.fingerprint() for space in spaces}) == len(spaces)
+    assert Categorical((3, 5), prior={5: 2}) == Categorical((3, 5), prior=[1.0, 2.0])
+    assert len({Categorical((3, 5), prior=(1, 2)), Categorical((3, 5)), Integer(1, 2, prior=Centre(1))}) == 3
+
+
+def test_an_outline_says_priors_in_short():
+    space = of(
+        Repeat(
+            Integer(2, 8, prior=Centre(4)),
+            Choice({"conv": {"kernel": Categorical((3, 5, 7), prior=(1, 2, 1))}, "lstm": {}}, prior={"conv": 3}),
+        ),
+        training={
+            "lr": Float(1e-4, 0.1, log=True, prior=Centre(0.01, 0.8)),
+            "nesterov": Categorical((False, True), prior={True: 4}),
+        },
+    )
+    lines = [line.strip() for line in outline(space).splitlines()]
+    assert "body: repeated, an integer from 2 to 8  (prior near 4)" in lines
+    assert "block: one of  (prior conv: 3)" in lines
+    assert "kernel: one of 3, 5, 7  (prior 5: 2)" in lines
+    assert "lr: a number from 0.0001 to 0.1 (log)  (prior near 0.01, confidence 0.8)" in lines
+    assert "nesterov: one of false, true  (prior true: 4)" in lines
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Space files: what is read, and what every mistake is told. Only SpaceError comes out."""
 
 import contextlib
+import re
 import string
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nas.errors import SpaceError
-from nas.space import Categorical, Chain, Choice, Fixed, Float, Group, Integer, Repeat, Space, When
+from nas.space import Categorical, Centre, Chain, Choice, Fixed, Float, Group, Integer, Repeat, Space, When
 from nas.space.tree import KEYWORDS
 from nas.space.yaml import parse
 
@@ -72,6 +73,19 @@ def test_the_sketch_is_read_as_it_is_meant():
     assert space.bounded
 
 
+def test_the_spaces_of_the_readme_are_read():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    plain, believing = (parse(text, "README.md") for text in re.findall("```yaml\n(input:.*?)```", readme, re.DOTALL))
+    assert all(slot.parameter.prior is None for slot in plain.slots.values())
+    assert {slot.role: slot.parameter.prior for slot in believing.slots.values() if slot.parameter.prior} == {
+        "body.repeat": Centre(4),
+        "body": (3, 1, 1),
+        "body.conv.kernel": (1, 2, 1),
+        "training.optimizer.sgd.lr": Centre(0.1),
+        "training.optimizer.sgd.momentum": Centre(0.9, 0.8),
+    }
+
+
 @pytest.mark.parametrize(
     ("path", "line"),
     [
@@ -129,6 +143,29 @@ def body(text):
         ("{repeat: [1, 3], block: [a, b]}", Repeat([1, 3], ["a", "b"])),
         ("{float: [1, 2], step: 0.5}", Float(1.0, 2.0, step=0.5)),
         ("{int: [1, 8], log: true, }", Integer(1, 8, log=True)),
+        ("{options: [3, 5, 7], prior: [1, 2, 1]}", Categorical((3, 5, 7), prior=(1, 2, 1))),
+        ("{options: [3, 5, 7], prior: {5: 3}}", Categorical((3, 5, 7), prior=(1, 3, 1))),
+        ("{options: [3, 5, 7], prior: {5.0: 0}}", Categorical((3, 5, 7), prior=(1, 0, 1))),
+        ("{options: [true, 'true'], prior: {true: .5}}", Categorical((True, "true"), prior=(0.5, 1))),
+        ("{options: [no, yes], prior: {yes: 2}}", Categorical(("no", "yes"), prior=(1, 2))),
+        ("{int: [2, 8], prior: 4}", Integer(2, 8, prior=Centre(4))),
+        ("{int: [8, 32], step: 8, prior: 20}", Integer(8, 32, step=8, prior=Centre(20))),  # between two steps
+        ("{float: [1e-4, 1e-1], log: true, prior: 0.01}", Float(1e-4, 0.1, log=True, prior=Centre(0.01))),
+        ("{float: [0, 1], prior: {centre: 1, confidence: 0.8}}", Float(0, 1, prior=Centre(1, 0.8))),
+        ("{float: [0, 1], prior: {centre: 0.9}}", Float(0, 1, prior=Centre(0.9))),
+        ("{choice: [a, b], prior: [0, 1]}", Choice(["a", "b"], prior=(0, 1))),
+        ("{choice: {a: {k: [3, 5]}, b: }, prior: {b: 3}}", Choice({"a": {"k": [3, 5]}, "b": {}}, prior=(1, 3))),
+        ("{repeat: {int: [2, 8], prior: 4}, block: {}}", Repeat(Integer(2, 8, prior=Centre(4)), {})),
+        ("{repeat: {options: [1, 3], prior: {3: 2}}, block: {}}", Repeat(Categorical((1, 3), prior=(1, 2)), {})),
+        (
+            "{a: [x, y], b: {options: [3, 5], prior: {5: 3}, when: {.a: x}}}",
+            Group({"a": ["x", "y"], "b": When({".a": "x"}, Categorical((3, 5), prior=(1, 3)))}),
+        ),
+        (
+            "{a: [x, y], b: {choice: [c, d], when: {.a: x}, prior: {d: 3}}}",
+            Group({"a": ["x", "y"], "b": When({".a": "x"}, Choice(["c", "d"], prior=(1, 3)))}),
+        ),
+        ("{prior: 3, step: [1, 2]}", Group({"prior": 3, "step": [1, 2]})),  # a field may have such a name
         ("{}", Group({})),
         ("{a: &k [3, 5], b: *k}", Group({"a": [3, 5], "b": [3, 5]})),
         ("{a: &c {k: 3, w: 8}, b: {<<: *c, w: 9}}", Group({"a": {"k": 3, "w": 8}, "b": {"k": 3, "w": 9}})),
@@ -243,6 +280,110 @@ MISTAKES = {
     ),
     "extra key beside choice": (HEAD + "body: {choice: [a], block: {}}\n", 3, ["body", "'block'", "when"]),
     "two kinds": (HEAD + "body: {k: {int: [1, 4], float: [0, 1]}}\n", 3, ["body.k", "'int'", "'float'"]),
+    # priors
+    "prior of no option": (HEAD + "body: {k: {options: [3, 5], prior: {7: 2}}}\n", 3, ["body.k", "7 is not", "[3, 5]"]),
+    "prior of a misspelt option": (
+        HEAD + "body:\n  choice: [conv, lstm]\n  prior:\n    conv: 3\n    lstmm: 2\n",
+        7,
+        ["body", "'lstmm'", "Did you mean 'lstm'"],
+    ),
+    "prior of a quoted number": (
+        HEAD + "body: {k: {options: [3, 5], prior: {'5': 2}}}\n",
+        3,
+        ["body.k", "'5' is not", "[3, 5]", "as it is written"],
+    ),
+    "prior of one and true": (
+        HEAD + "body: {k: {options: [1, 2], prior: {true: 2}}}\n",
+        3,
+        ["body.k", "True is not", "[1, 2]"],
+    ),
+    "prior of an option twice": (
+        HEAD + "body: {k: {options: [1, 2], prior: {1: 2, 1.0: 3}}}\n",
+        3,
+        ["body.k", "'1.0' is written twice"],
+    ),
+    "weight below zero": (
+        HEAD + "body:\n  k:\n    options: [3, 5]\n    prior:\n      3: 1\n      5: -2\n",
+        8,
+        ["body.k", "at least 0, got -2 for 5", "write 0"],
+    ),
+    "weight below zero, listed": (HEAD + "body: {k: {options: [3, 5], prior: [-1, 1]}}\n", 3, ["-1 for 3", "write 0"]),
+    "weights all zero": (HEAD + "body: {k: {options: [3, 5], prior: [0, 0]}}\n", 3, ["body.k", "above 0", "leave out"]),
+    "weights all zero, named": (
+        HEAD + "body:\n  choice: [a, b]\n  prior: {a: 0, b: 0}\n",
+        5,
+        ["body", "above 0", "leave out"],
+    ),
+    "weights too few": (
+        HEAD + "body: {k: {options: [3, 5, 7], prior: [1, 2]}}\n",
+        3,
+        ["body.k", "got 2 for 3", "write 3", "e.g. {3: 2}"],
+    ),
+    "weight nan": (HEAD + "body: {k: {options: [3, 5], prior: [1, .nan]}}\n", 3, ["body.k", "weight of 5", "finite"]),
+    "weight inf": (HEAD + "body: {k: {options: [3, 5], prior: {3: .inf}}}\n", 3, ["body.k", "weight of 3", "finite"]),
+    "weight a word": (
+        HEAD + "body: {k: {options: [3, 5], prior: {3: high}}}\n",
+        3,
+        ["body.k", "weight of 3", "'high'"],
+    ),
+    "weight true": (HEAD + "body: {k: {options: [3, 5], prior: [true, 1]}}\n", 3, ["body.k", "weight of 3", "True"]),
+    "weight null": (HEAD + "body: {k: {options: [3, 5], prior: {3: }}}\n", 3, ["body.k", "weight of 3", "nothing"]),
+    "weight a list": (HEAD + "body: {k: {options: [3, 5], prior: {3: [1]}}}\n", 3, ["body.k", "weight of 3", "[1]"]),
+    "prior of options a number": (HEAD + "body: {k: {options: [3, 5], prior: 5}}\n", 3, ["body.k", "got 5", "{3: 2}"]),
+    "prior of options empty": (HEAD + "body: {k: {options: [3, 5], prior: {}}}\n", 3, ["body.k", "got {}", "{3: 2}"]),
+    "prior null": (HEAD + "body: {choice: [a, b], prior: }\n", 3, ["body", "nothing", "leave it out"]),
+    "prior with a centre of options": (
+        HEAD + "body: {k: {options: [3, 5], prior: {centre: 3}}}\n",
+        3,
+        ["body.k", "'centre'", "[3, 5]"],
+    ),
+    "centre below": (
+        HEAD + "body:\n  lr:\n    float: [1e-4, 0.1]\n    prior: 0.2\n",
+        6,
+        ["body.lr", "float: [0.0001, 0.1]", "got 0.2", "widen"],
+    ),
+    "centre above, int": (
+        HEAD + "body: {repeat: {int: [2, 8], prior: 9}, block: {}}\n",
+        3,
+        ["body.repeat", "[2, 8]", "9"],
+    ),
+    "centre a word": (HEAD + "body: {k: {int: [2, 8], prior: high}}\n", 3, ["body.k", "centre", "'high'"]),
+    "centre nan": (HEAD + "body: {k: {int: [2, 8], prior: .nan}}\n", 3, ["body.k", "centre", "finite"]),
+    "centre of 400 digits": (HEAD + f"body: {{k: {{int: [2, 8], prior: 1{'0' * 400}}}}}\n", 3, ["body.k", "10^12"]),
+    "centre null": (HEAD + "body: {k: {int: [2, 8], prior: }}\n", 3, ["body.k", "centre", "nothing"]),
+    "weights of a range": (HEAD + "body: {k: {int: [2, 3], prior: [1, 2]}}\n", 3, ["body.k", "centre", "[1, 2]"]),
+    "confidence of one": (
+        HEAD + "body: {k: {int: [2, 8], prior: {centre: 4, confidence: 1}}}\n",
+        3,
+        ["body.k", "between 0 and 1, got 1", "0.9"],
+    ),
+    "confidence of zero": (
+        HEAD + "body: {k: {int: [2, 8], prior: {centre: 4, confidence: 0.0}}}\n",
+        3,
+        ["body.k", "between 0 and 1, got 0"],
+    ),
+    "confidence in per cent": (
+        HEAD + "body: {k: {int: [2, 8], prior: {centre: 4, confidence: 80 %}}}\n",
+        3,
+        ["body.k", "confidence", "'80 %'", "0.5"],
+    ),
+    "no centre": (
+        HEAD + "body: {k: {int: [2, 8], prior: {confidence: 0.8}}}\n",
+        3,
+        ["body.k", "'centre' is missing", "write e.g."],
+    ),
+    "other spelling": (
+        HEAD + "body:\n  k:\n    int: [2, 8]\n    prior:\n      confidence: 0.8\n      center: 4\n",
+        8,
+        ["body.k", "'center'", "Did you mean 'centre'"],
+    ),
+    "prior of a constant": (HEAD + "body: {k: {value: 3, prior: 3}}\n", 3, ["body.k", "'prior'", "beside 'value'"]),
+    "prior misspelt": (HEAD + "body: {k: {int: [2, 8], priro: 3}}\n", 3, ["body.k", "'priro'", "Did you mean 'prior'"]),
+    "prior beside a repeat": (
+        HEAD + "body: {repeat: {int: [2, 8]}, prior: 4, block: {}}\n",
+        3,
+        ["body", "beside 'repeat'", "'prior'"],
+    ),
     # choices, chains, repeats
     "choice of nothing": (HEAD + "body: {choice: {}}\n", 3, ["body", "at least one option", "e.g. choice"]),
     "choice of no names": (HEAD + "body: {choice: []}\n", 3, ["body", "at least one option"]),
@@ -447,6 +588,8 @@ TOKENS += [
     "value: ",
     "options: ",
     "chain: ",
+    "prior: ",
+    "{centre: 1}",
     "forbid: ",
     "é",
 ]

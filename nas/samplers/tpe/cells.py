@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from nas.space import Categorical, Integer, Parameter
-from nas.space.parameters import Scalar, grid
+from nas.space.parameters import Scalar, grid, prior_mass
 
 MOST_CELLS = 128
 
@@ -14,13 +16,15 @@ class Cells:
     """The unit interval of one parameter, cut into cells.
 
     A value of a discrete parameter owns a cell; a parameter with more than `MOST_CELLS` values, or a continuous
-    one, has `MOST_CELLS` of equal width on its own scale (log or not). The prior of a cell is its width: that is
-    what `parameter.sample` draws. So the cost of a density depends on the cells and not on the number of trials.
+    one, has `MOST_CELLS` of equal width on its own scale (log or not). So the cost of a density depends on the cells
+    and not on the number of trials.
 
     Attributes:
         parameter: what was cut.
         edges: (n_cells + 1,) from 0 to 1.
         centres: (n_cells,) where a value in that cell lies.
+        prior: (n_cells,) probabilities before anything was seen: an expert's, or without one the widths of the
+            cells, which is what `parameter.sample` draws.
         smooth: whether neighbouring cells are alike (numbers are, words are not).
         listed: the value of each cell, where it holds one.
         kernels: filled by `nas.samplers.tpe.density.kernel`.
@@ -42,16 +46,17 @@ class Cells:
             scale = np.log(np.arange(parameter.low, parameter.high + 2) - 0.5)
             self.edges = (scale - scale[0]) / (scale[-1] - scale[0])
             self.centres = np.array([parameter.to_unit(int(value)) for value in self.listed])
+        self.prior = prior_mass(parameter, self.edges)
         self.kernels: dict[float, np.ndarray] = {}
         self._index = {(value, isinstance(value, bool)): i for i, value in enumerate(self.listed or ())}
 
+    @cached_property
+    def values(self) -> list[Scalar]:
+        """A value of each cell."""
+        return [self.value(cell, 0.5) for cell in range(len(self))]
+
     def __len__(self) -> int:
         return len(self.edges) - 1
-
-    @property
-    def prior(self) -> np.ndarray:
-        """(n_cells,) probabilities before anything was seen."""
-        return np.diff(self.edges)
 
     def cell(self, value: Scalar) -> int:
         """Return the cell of `value`; -1 for what the parameter cannot be."""
