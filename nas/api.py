@@ -53,7 +53,7 @@ class Study:
     Args:
         space: a Space, the name of a shipped one, or the path of a space file.
         data: the name of a data set, the path of a .npz file, or a Task.
-        objectives, budgets, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
+        objectives, budgets, warm_start, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
         out: the run folder; None: `results/<space>-001`, or the first number that is free.
         storage: an Optuna storage URL; None: `study.db` in the run folder.
         download: fetch a named data set that is not there.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -72,6 +74,9 @@ Prices = Mapping[str, Measurement]
 DRIFT = 0.03
 """Share by which a latency may read differently another day."""
 
+_LEAST = sys.float_info.epsilon
+"""How far a value is beyond a limit at least, where it does not keep it."""
+
 _BUDGET = re.compile(r"^\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*([kMG]?)\s*$")
 _SCALE = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -121,7 +126,32 @@ class Budget:
 
     def violation(self, value: float) -> float:
         """Return how far `value` is beyond the limit, as a share of it; 0.0 where the limit is kept."""
-        return 0.0 if self.kept(value) else abs(value - self.limit) / (abs(self.limit) or 1.0)
+        if self.kept(value):
+            return 0.0
+        share = abs(value - self.limit) / (abs(self.limit) or 1.0)
+        return math.inf if math.isnan(share) else max(share, _LEAST)  # a limit that is to be beaten, and was met
+
+    def excess(self, value: float) -> float:
+        """Return the logarithm of `value` over the limit, of the limit over `value` where more is asked for.
+
+        At most 0.0 exactly where the limit is kept; finite, or +inf. Twice the limit is as far from it as half of it,
+        whatever the unit. Where one of the two is not above 0 there is no ratio: then it is their difference, as a
+        share of the limit.
+
+        >>> [round(Budget.parse("latency_ms<=2").excess(value), 3) for value in (1.0, 2.0, 4.0)]
+        [-0.693, 0.0, 0.693]
+        >>> Budget.parse("macs>=100").excess(200.0) < 0 < Budget.parse("macs<100").excess(100.0)
+        True
+        """
+        if math.isnan(value):
+            return math.inf
+        if value > 0 and self.limit > 0:
+            beyond = math.log(value) - math.log(self.limit)
+        else:
+            beyond = (value - self.limit) / (abs(self.limit) or 1.0)
+        beyond = beyond if self.sense.startswith("<") else -beyond
+        # Rounding must not tell otherwise than `kept` does.
+        return min(max(beyond, -sys.float_info.max), 0.0) if self.kept(value) else max(beyond, _LEAST)
 
     def worst(self, measurement: Measurement) -> float:
         """Return the figure that has to keep the limit: the far end of a measured interval, and 3 % more.

@@ -40,6 +40,17 @@ def test_search_again_goes_on(tmp_path, tiny, digits):
         nas.Study.resume(tmp_path / "elsewhere")
 
 
+def test_a_warm_start(tmp_path, tiny, digits, finished):
+    options = {"out": tmp_path / "run", "sampler": "random", "subset": 0.3, "warm_start": finished}
+    study = nas.Study(tiny, digits, ["accuracy", "macs"], **options)
+    assert study.config.warm_start == (finished.as_posix(),)
+    study.search(trials=2)
+    resumed = nas.Study.resume(tmp_path / "run", task=digits)
+    assert resumed.config.warm_start == (finished.as_posix(),)
+    assert sum(r.train_seconds > 0 for r in resumed.search(trials=3).records) == 3
+    assert (tmp_path / "run" / "warm_start.json").exists()
+
+
 def test_a_watcher_is_told_everything(tmp_path, tiny, digits):
     class Watcher:
         def __init__(self):
@@ -117,6 +128,7 @@ def test_a_member_says_what_it_is(front):
         ({"colour": "red"}, NasError, "colour"),
         ({"trial_time_limit": "soon"}, NasError, "time 'soon' cannot be read"),
         ({"seed": -1}, NasError, "seed must be at least 0"),
+        ({"warm_start": None}, NasError, "warm_start must be the folders of earlier runs"),
     ],
 )
 def test_a_mistake_is_told_at_once(tmp_path, monkeypatch, options, error, said):
@@ -129,7 +141,12 @@ def test_a_mistake_is_told_at_once(tmp_path, monkeypatch, options, error, said):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"sampler": "tpee"}, "'tpe'"), ({"runtime": "onnx"}, "'onnxruntime'"), ({"data": "nothing.npz"}, "nothing.npz")],
+    [
+        ({"sampler": "tpee"}, "'tpe'"),
+        ({"runtime": "onnx"}, "'onnxruntime'"),
+        ({"data": "nothing.npz"}, "nothing.npz"),
+        ({"warm_start": "gone"}, "gone: no such folder"),
+    ],
 )
 def test_what_is_found_wrong_at_the_start_of_a_search_leaves_nothing(tmp_path, monkeypatch, options, said):
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """A trial as dictionary, as CSV row, and back; files that are written whole."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -72,6 +73,19 @@ def test_a_csv_holds_all_but_key_and_curve(tmp_path_factory, some):
         dict(vars(r), arch=r.arch.values) for r in back
     ]
     assert path.read_text(encoding="utf-8").splitlines()[0] == ",".join([*COLUMNS, *parameters])
+
+
+@given(st.lists(records(), max_size=4, unique_by=lambda r: (r.number, r.on_front)), st.data())
+def test_lines_that_are_remembered_are_those_that_would_be_written(tmp_path_factory, some, data):
+    folder = tmp_path_factory.mktemp("csv")
+    lines = {}
+    for _ in range(2):
+        parameters = ["p"]
+        some = [dataclasses.replace(r, arch=Architecture.of({"p": 1})) for r in some]
+        write_csv(folder / "with.csv", some, parameters, lines)
+        write_csv(folder / "without.csv", some, parameters)
+        assert (folder / "with.csv").read_bytes() == (folder / "without.csv").read_bytes()
+        some = [dataclasses.replace(r, reason=data.draw(text)) if data.draw(st.booleans()) else r for r in some]
 
 
 def test_a_row_by_hand(tmp_path):

@@ -12,7 +12,7 @@ from nas.objectives import Objective
 from nas.pareto import ranks
 from nas.samplers.fresh import Fresh
 from nas.samplers.gate import within_budget
-from nas.samplers.proposer import MOST_PRICED, SAMPLERS, Observation, Price
+from nas.samplers.proposer import MOST_PRICED, SAMPLERS, Observation, Price, trials
 from nas.space import Architecture, Slot, Space
 from nas.space.parameters import Parameter, Scalar
 
@@ -29,7 +29,7 @@ class Evolution:
     every budget. A child that was tried already is mutated again from its parent, 50 times at most.
 
     Made for many cheap trials and discrete choices; a study shorter than `population` is random search.
-    Pending trials are not in the population, their children are not known yet.
+    Pending trials are not in the population, their children are not known yet; nor is evidence from other runs.
 
     Reference: Real et al., AAAI 2019, algorithm 1, https://arxiv.org/abs/1802.01548. We differ in ranking by
     dominance, since they had one objective.
@@ -59,7 +59,7 @@ class Evolution:
     ) -> Architecture:
         """Return a child not tried yet of the best of a few, or a draw from the prior while there are too few."""
         taken = self.fresh.taken(seen, pending)
-        youngest = [observation for observation in seen if observation.state == "complete"][-self.population :]
+        youngest = [observation for observation in trials(seen) if observation.state == "complete"][-self.population :]
         draws = self.fresh.draws(taken, rng)
         if len(youngest) < self.population:
             candidates = draws

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -79,8 +80,9 @@ class NasSampler(BaseSampler):
         space = infer_space(search_space, [t for t in trials if t.state in _KNOWN])
         proposer = self._proposer(space, tuple(study.directions))
         archs = {t.number: _architecture(t, names, search_space) for t in trials}
+        limits = list(dict.fromkeys(name for t in trials for name in t.constraints))
         arch = proposer.propose(
-            [_observation(t, archs[t.number], study.directions) for t in trials if t.state.is_finished()],
+            [_observation(t, archs[t.number], study.directions, limits) for t in trials if t.state.is_finished()],
             [archs[t.number] for t in trials if t.state == TrialState.RUNNING],
             lambda _: Price((None,) * len(study.directions), 0.0),
             generator(self.seed, "optuna", trial.number),
@@ -185,15 +187,19 @@ def _architecture(trial: FrozenTrial, names: dict[str, str], search_space: dict[
     )
 
 
-def _observation(trial: FrozenTrial, arch: Architecture, directions: Sequence[StudyDirection]) -> Observation:
+def _observation(
+    trial: FrozenTrial, arch: Architecture, directions: Sequence[StudyDirection], limits: Sequence[str]
+) -> Observation:
     values = trial.values if trial.state == TrialState.COMPLETE else None
     losses: tuple[float | None, ...] = (None,) * len(directions)
     if values is not None:
         losses = tuple(-v if d == StudyDirection.MAXIMIZE else v for v, d in zip(values, directions, strict=True))
     violation = sum(max(value, 0.0) for value in trial.constraints.values())
+    # A constraint of Optuna's is any number, at most 0 where it is kept: of unknown scale, so its size is tamed.
+    excess = tuple(math.asinh(trial.constraints.get(name, math.nan)) for name in limits)
     if violation > 0:
-        return Observation(arch, "over_budget", losses, violation, trial.number)
-    return Observation(arch, "failed" if values is None else "complete", losses, 0.0, trial.number)
+        return Observation(arch, "over_budget", losses, violation, trial.number, excess)
+    return Observation(arch, "failed" if values is None else "complete", losses, 0.0, trial.number, excess)
 
 
 def _internal(distribution: BaseDistribution, value: Any) -> Scalar:

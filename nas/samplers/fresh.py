@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 
 from nas.errors import SpaceError
-from nas.samplers.proposer import Observation
+from nas.samplers.proposer import Observation, trials
 from nas.space import Architecture, Slot, Space
 from nas.space.parameters import Scalar, grid
 
@@ -22,21 +22,23 @@ class Fresh:
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        self._prints: dict[Architecture, str] = {}
+        self._known: list[Observation] = []
+        self._prints: set[str] = set()
+        """Of the observations that are known."""
         self._everything: list[Architecture] | None = None
 
-    def taken(self, seen: Iterable[Observation], pending: Iterable[Architecture]) -> set[str]:
-        """Return the fingerprints of what was tried and of what is being tried.
+    def taken(self, seen: Sequence[Observation], pending: Iterable[Architecture]) -> set[str]:
+        """Return the fingerprints of what was tried and of what is being tried; evidence from elsewhere is neither.
 
-        Cost: 30 microseconds for an architecture not met before, 3 for the others (the fingerprint is remembered).
+        Cost: 30 microseconds for an observation not there the last time, 0.1 for the others where they are the very
+        same objects in the same order.
         """
-        prints = self._prints
-        found = set()
-        for arch in (*(observation.arch for observation in seen), *pending):
-            if (fingerprint := prints.get(arch)) is None:
-                fingerprint = prints[arch] = arch.fingerprint()
-            found.add(fingerprint)
-        return found
+        tried = list(trials(seen))
+        if self._known != tried[: len(self._known)]:  # another history; of the same objects this looks at no value
+            self._known, self._prints = [], set()
+        self._prints.update(observation.arch.fingerprint() for observation in tried[len(self._known) :])
+        self._known = tried
+        return self._prints.union(arch.fingerprint() for arch in pending)
 
     def draw(self, taken: Collection[str], rng: np.random.Generator) -> Architecture:
         """Draw from the prior until the architecture is not in `taken`.

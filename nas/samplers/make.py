@@ -51,6 +51,8 @@ def make_sampler(
         usual = inspect.signature(factory).parameters[option].default
         if type(options[option]) is not type(usual) and not (type(usual) is float and type(options[option]) is int):
             raise NasError(f"sampler {spec!r}: {option} is of type {type(usual).__name__}, got {options[option]!r}")
+    if "seed" in known:
+        options.setdefault("seed", seed)
     options.setdefault("gated", any(o.cheap for o in objectives) if gated is None else gated)
     try:
         return factory(space, objectives, **options)  # type: ignore[arg-type]  # names checked above

@@ -22,7 +22,7 @@ from optuna.trial import Trial, TrialState, create_trial
 from nas.errors import NasError, did_you_mean
 from nas.objectives import Objective
 from nas.samplers.fresh import Fresh
-from nas.samplers.proposer import Observation, Price
+from nas.samplers.proposer import Observation, Price, trials
 from nas.space import Architecture, Categorical, Float, Integer, Parameter, Slot, Space
 from nas.space.parameters import Scalar
 
@@ -83,7 +83,8 @@ class OptunaProposer:
     Keeps an Optuna study in memory and brings it up to date before each proposal: trials it asked for are told,
     others (after a resume) are added. A trial over budget is PRUNED with its violation as constraint, which TPE
     learns from while NSGA-II and GP ignore it; a failed one, or one with NaN, is FAIL. Asks up to 20 times for
-    an architecture that is allowed and was not tried yet, and falls back on a draw from the prior. Prices nothing.
+    an architecture that is allowed and was not tried yet, and falls back on a draw from the prior. Prices nothing,
+    and is told nothing of other runs.
 
     Unlike our own samplers it has a state: the sampler's generator goes on from call to call, so the same seed
     gives the same run, but a resumed run goes on differently.
@@ -116,7 +117,7 @@ class OptunaProposer:
         """
         taken = self.fresh.taken(seen, pending)
         with self._as_nas_error(), _quiet():
-            for observation in seen:
+            for observation in trials(seen):
                 if (observation.arch, observation.number) not in self._told:
                     self._told.add((observation.arch, observation.number))
                     self._tell(observation)

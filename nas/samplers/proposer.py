@@ -15,6 +15,9 @@ from nas.space import Architecture, Space
 MOST_PRICED = 5
 """How many candidates a sampler prices for one proposal: a new price is a measurement of some 60 ms."""
 
+N_SURVEYED = 40
+"""How many it may price once, before its first proposal, to see what there is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -25,6 +28,12 @@ class Price:
 
     violation: float
     """0.0 keeps every budget; else the sum of the relative excesses; inf where it cannot be built."""
+
+    excess: tuple[float, ...] = ()
+    """One per budget, as `Budget.excess`: the logarithm of price over limit, at most 0 where it is kept."""
+
+    cost: float | None = None
+    """Predicted seconds of training, where somebody can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,21 @@ class Observation:
 
     number: int = 0
     """The trial's number in the study."""
+
+    excess: tuple[float, ...] = ()
+    """As in `Price`."""
+
+    cost: float | None = None
+    """Seconds of training it took."""
+
+    source: str = ""
+    """Empty for a trial of this study. Else what it is evidence from: a cheaper fidelity ('3 epochs'), another run.
+    Evidence may help to choose; it is no trial: its architecture can still be proposed."""
+
+
+def trials(seen: Sequence[Observation]) -> Sequence[Observation]:
+    """Return the trials of the study itself, without evidence from elsewhere."""
+    return [observation for observation in seen if not observation.source]
 
 
 class Proposer(Protocol):
@@ -63,8 +87,8 @@ class Proposer(Protocol):
         Args:
             seen: every finished trial.
             pending: what is being tried right now.
-            price: measures a candidate. Called for at most `MOST_PRICED`; the caller remembers the answers, and
-                puts a priced candidate that breaks a budget into `seen` the next time.
+            price: measures a candidate. Called for at most `MOST_PRICED`, and once for `N_SURVEYED` more; the caller
+                remembers the answers, and puts a priced candidate that breaks a budget into `seen` the next time.
             rng: the only source of chance.
         """
 

@@ -52,6 +52,9 @@ class StudyConfig:
     budgets: tuple[str, ...] = ()
     """Hard limits, such as 'latency_ms<=2'; a candidate beyond one is never trained."""
 
+    warm_start: tuple[str, ...] = ()
+    """Folders of earlier runs (another budget, device or data set) whose trials guide the sampler from the start."""
+
     sampler: str = "tpe"
     """tpe, random, evolution, or optuna:NAME for any sampler of Optuna."""
 
@@ -70,6 +73,7 @@ class StudyConfig:
     """A training that takes longer is a failed trial."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "warm_start", _folders(self.warm_start))
         for name in ("objectives", "budgets"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "budgets", tuple(str(Budget.parse(text)) for text in self.budgets))
@@ -164,5 +168,13 @@ class StudyConfig:
         return found
 
 
+def _folders(given: object) -> tuple[str, ...]:
+    """Return folders, one or several, as the config keeps them."""
+    several = [given] if isinstance(given, str | Path) else given
+    if not isinstance(several, list | tuple) or not all(isinstance(one, str | Path) for one in several):
+        raise NasError(f"warm_start must be the folders of earlier runs, such as ['results/image-001'], got {given!r}")
+    return tuple(Path(one).as_posix() for one in several)
+
+
 def _said(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,8 +51,6 @@ class Candidate:
 
     def violation(self, budgets: Sequence[Budget]) -> float:
         """Return the sum of the relative excesses over the budgets; infinite where it could not be built."""
-        if self.problem:
-            return float("inf")
         return violation(self.prices, budgets)
 
     def record(self, number: int, budgets: Sequence[Budget]) -> TrialRecord | None:
@@ -172,8 +171,19 @@ def train_config(config: StudyConfig, arch: Architecture) -> TrainConfig:
 
 
 def violation(prices: Prices, budgets: Sequence[Budget]) -> float:
-    """Return the sum of the relative excesses of known prices over the budgets; 0.0 keeps all of them."""
-    return sum(b.violation(b.worst(prices[b.objective])) for b in budgets if b.objective in prices)
+    """Return the sum of the relative excesses over the budgets; 0.0 keeps all of them.
+
+    Args:
+        prices: all of them, or none of what could not be built and priced: that is infinitely far off.
+    """
+    if not prices:
+        return math.inf
+    return sum(b.violation(b.worst(prices[b.objective])) for b in budgets)
+
+
+def excesses(prices: Prices, budgets: Sequence[Budget]) -> tuple[float, ...]:
+    """Return `Budget.excess` for each budget, of the figure that has to keep it; infinite where nothing was priced."""
+    return tuple(b.excess(b.worst(prices[b.objective])) if prices else math.inf for b in budgets)
 
 
 def _broken(budget: Budget, price: Measurement) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nas.errors import RunError
-from nas.records import TrialRecord, read_csv, write_csv
+from nas.records import Lines, TrialRecord, read_csv, write_csv
 from nas.space import Space
 from nas.study.config import StudyConfig
 
@@ -30,6 +30,8 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.exports = self.path / "exports"
         self.retrained = self.path / "retrained"
+        self.warm_start = self.path / "warm_start.json"
+        self._lines: Lines = {}
 
     def create(self) -> None:
         """Make the folder, which must be new or empty.
@@ -74,8 +76,8 @@ class RunFolder:
 
     def write_results(self, records: Sequence[TrialRecord], space: Space) -> None:
         """Write `trials.csv`, and `front.csv`, which holds its front alone."""
-        write_csv(self.trials, records, space.slots)
-        write_csv(self.front, [r for r in records if r.on_front], space.slots)
+        write_csv(self.trials, records, space.slots, self._lines)
+        write_csv(self.front, [r for r in records if r.on_front], space.slots, self._lines)
 
     def read(self) -> tuple[StudyConfig, list[TrialRecord]]:
         """Return the config and the trials of a run.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,11 @@ from nas.records import TrialRecord, mark_front
 from nas.rng import generator
 from nas.samplers import Observation, Price, Proposer
 from nas.space import Architecture
-from nas.study.evaluate import Candidate, Evaluator, RunEnded, violation
+from nas.study.evaluate import Candidate, Evaluator, RunEnded, excesses, violation
 from nas.study.folder import RunFolder
 from nas.study.front import front_numbers
 from nas.study.storage import Storage
+from nas.study.warm import EarlierRun
 
 if TYPE_CHECKING:
     from nas.training import EpochLog
@@ -76,6 +78,7 @@ class Search:
     Attributes:
         records: every finished trial, in the order of their numbers.
         interrupted: started by an earlier process and not finished; they are run first.
+        earlier: other runs whose trials the sampler is told as evidence.
     """
 
     evaluator: Evaluator
@@ -88,21 +91,28 @@ class Search:
     watcher: Watcher = field(default_factory=Quiet)
     records: list[TrialRecord] = field(default_factory=list)
     interrupted: list[tuple[int, Architecture]] = field(default_factory=list)
+    earlier: Sequence[EarlierRun] = ()
     started: float = field(default_factory=time.monotonic)
     """On the clock of `time.monotonic`."""
 
+    trained: int = field(default=0, init=False)
+    """How many trials of this study were trained."""
+
     def __post_init__(self) -> None:
-        self._by_key = {r.key: r for r in self.records if r.key and r.state in ("complete", "failed")}
-        self._by_arch = {r.arch: r for r in self.records}
-        self._trained_before = self.trained
-        for record in self.records:
+        # What follows from the records is kept up with each of them: no proposal costs more the longer a study is.
+        self._by_key: dict[str, TrialRecord] = {}
+        self._by_arch: dict[Architecture, TrialRecord] = {}
+        self._seen: list[Observation] = []
+        """As samplers see the records, one for each and in the same order."""
+        self._front: list[TrialRecord] = []
+        self._evidence = [observation for run in self.earlier for observation in run.observations(self.objectives)]
+        known, self.records = self.records, []
+        for record in known:
+            self._take_in(record)
             if record.prices:
                 self.evaluator.pricer.remember(record.key.split("-")[0], record.prices)
-
-    @property
-    def trained(self) -> int:
-        """How many trials of this study were trained."""
-        return sum(r.state == "complete" or (r.state == "failed" and r.train_seconds > 0) for r in self.records)
+        self._update_front(self.records)
+        self._trained_before = self.trained
 
     @property
     def trained_here(self) -> int:
@@ -121,7 +131,7 @@ class Search:
 
     def front(self) -> list[int]:
         """Return the numbers of the trials that no other dominates."""
-        return front_numbers(self.records, self.objectives)
+        return [record.number for record in self._front]
 
     def run(self) -> Ended:
         """Search until a limit is reached; whatever ends it, what was finished is in the storage and the folder.
@@ -152,7 +162,7 @@ class Search:
                 return "time"
             before, trained = len(self.records), self.trained
             rng = generator(self.evaluator.config.seed, "sampler", before)
-            arch = self.sampler.propose([self._observe(r) for r in self.records], [], self._price, rng)
+            arch = self.sampler.propose([*self._evidence, *self._seen], [], self._price, rng)
             if arch not in self._by_arch:
                 self._evaluate(arch)
             barren = 0 if len(self.records) > before else barren + 1
@@ -167,7 +177,7 @@ class Search:
             self._reject(candidate)
         prices = {name: m.value for name, m in candidate.prices.items()}
         losses = tuple(o.loss(prices[o.name]) if o.name in prices else None for o in self.objectives)
-        return Price(losses, candidate.violation(self.budgets))
+        return Price(losses, candidate.violation(self.budgets), excesses(candidate.prices, self.budgets))
 
     def _evaluate(self, arch: Architecture, number: int | None = None) -> None:
         """Take an architecture through price, gate and training.
@@ -196,7 +206,7 @@ class Search:
             trial_limit_s=self.trial_limit_s,
             on_epoch=self.watcher.epoch,
         )
-        if network is not None and number in front_numbers([*self.records, record], self.objectives):
+        if network is not None and number in front_numbers([*self._front, record], self.objectives):
             # Before the storage knows: a kill between the two costs a trial, which is run again, and no weights.
             self.folder.save_checkpoint(number, network.state_dict())
         self.storage.finish(record)
@@ -223,32 +233,53 @@ class Search:
         self._keep(replace(record, number=self.storage.reject(record)))
 
     def _keep(self, record: TrialRecord) -> None:
-        self.records.append(record)
-        self.records.sort(key=lambda r: r.number)
-        self._by_arch[record.arch] = record
-        if record.state in ("complete", "failed") and record.key:
-            self._by_key[record.key] = record
+        self._take_in(record)
+        if record.state == "complete":
+            self._update_front([*self._front, record])
         if record.train_seconds:
             self.folder.prune_checkpoints(self.front())
             self.write_results()
         self.watcher.recorded(record, self)
 
+    def _take_in(self, record: TrialRecord) -> None:
+        """Put a record in its place by number, and keep up what follows from the records."""
+        place = bisect(self.records, record.number, key=lambda r: r.number)
+        self.records.insert(place, record)
+        self._seen.insert(place, self._observe(record))
+        self._by_arch[record.arch] = record
+        if record.state in ("complete", "failed") and record.key:
+            self._by_key[record.key] = record
+        self.trained += record.state == "complete" or (record.state == "failed" and record.train_seconds > 0)
+
+    def _update_front(self, records: Sequence[TrialRecord]) -> None:
+        """Find the front among records. For a new one, the front so far is enough: dominance is transitive."""
+        members = set(front_numbers(records, self.objectives))
+        self._front = sorted((r for r in records if r.number in members), key=lambda r: r.number)
+
     def _observe(self, record: TrialRecord) -> Observation:
-        """Return a trial as samplers see it: losses, less is better, and how far it is over budget."""
+        """Return a trial as samplers see it: losses, less is better, how far it is over budget, and what it took."""
         metrics = record.metrics
         losses = tuple(o.loss(metrics[o.name]) if o.name in metrics else None for o in self.objectives)
-        excess = violation(record.prices, self.budgets)
+        state: Literal["complete", "over_budget", "failed"] = "complete"
         if record.state == "over_budget":
-            return Observation(record.arch, "over_budget", losses, excess, record.number)
-        if any(loss is None for loss in losses):
-            return Observation(record.arch, "failed", losses, excess, record.number)
-        return Observation(record.arch, "complete", losses, excess, record.number)
+            state = "over_budget"
+        elif any(loss is None for loss in losses):
+            state = "failed"
+        return Observation(
+            record.arch,
+            state,
+            losses,
+            violation(record.prices, self.budgets),
+            record.number,
+            excesses(record.prices, self.budgets),
+            record.train_seconds or None,
+        )
 
     def _check_hope(self, at_least: int = NOTHING_KEPT) -> None:
         """End a search of which nothing can come: say how far off the budgets are, or why nothing can be priced."""
-        if len(self.records) < at_least or any(r.state not in ("over_budget", "failed") for r in self.records):
+        if self.trained or len(self.records) < at_least:
             return
-        if self.trained:
+        if any(r.state not in ("over_budget", "failed") for r in self.records):
             return
         priced = [r for r in self.records if r.prices]
         if not priced:

@@ -25,6 +25,7 @@ from nas.study.folder import RunFolder
 from nas.study.limits import training_process
 from nas.study.loop import Limits, Quiet, Search, Watcher
 from nas.study.storage import Storage
+from nas.study.warm import read_earlier, read_kept, write_kept
 
 DISTRIBUTION = "pareto-nas"
 
@@ -74,6 +75,9 @@ def open_search(
         _check_same(before, config, folder)
         if storage_url is None and not (folder.path / "study.db").exists():
             raise RunError(f"{folder.path}: there is no study.db to go on with; a run with --storage needs that again")
+        earlier = read_kept(folder.warm_start, config.space) if config.warm_start else ()
+    else:
+        earlier = read_earlier(config.warm_start, config.space, objectives, folder)
     if task is None:
         task = load_data(config, download=download)
     fingerprint = task.fingerprint()
@@ -93,6 +97,8 @@ def open_search(
             if not resume:
                 _undo(folder)
             raise
+        if earlier and not resume:
+            write_kept(folder.warm_start, earlier)
         config.write(folder.config, version(DISTRIBUTION))  # a resume may know another path of the data
         if kept := storage.attributes.get("calibration"):
             meter.calibration = Calibration.from_dict(kept)
@@ -111,6 +117,7 @@ def open_search(
             watcher=watcher or Quiet(),
             records=records,
             interrupted=interrupted,
+            earlier=earlier,
         )
 
 

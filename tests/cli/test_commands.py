@@ -78,6 +78,18 @@ def test_what_is_not_given_to_a_resume_is_taken_from_the_run(nas, at):
     assert all(r.epochs == 2 for r in trained if r.state == "complete")
 
 
+def test_a_warm_start_says_what_it_uses_and_is_kept(nas, at, run):
+    before = snapshot(run)
+    n = sum(r.state == "complete" for r in read_csv(run / "trials.csv"))
+    said = f"warm start {n} of {n} complete trials of run can be used\n"
+    assert said in ok(nas(*SEARCH, "--out", "r", "-o", "loss", "-o", "macs", "--warm-start", "run")).stderr
+    assert snapshot(run) == before
+    run.rename(at / "moved")
+    assert said in ok(nas("search", "--resume", "--out", "r", "-n", "3")).stderr
+    assert RunFolder("r").read_config().warm_start == ("run",)
+    assert "--warm-start RUN" in ok(nas("search", "--help")).stdout
+
+
 def test_a_resume_keeps_the_time_limit_of_a_trial(nas, at):
     """`--resume` without one must not bring in the default of a search without any limit."""
     (at / "tiny.yaml").write_text(TINY.replace(", 1.0e+12", ""))  # none diverges

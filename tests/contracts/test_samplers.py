@@ -10,7 +10,7 @@ from nas.pareto import hypervolume
 from nas.rng import generator
 from nas.samplers import SAMPLERS, Observation, Price, make_sampler
 from nas.samplers.fresh import every
-from nas.samplers.proposer import MOST_PRICED
+from nas.samplers.proposer import MOST_PRICED, N_SURVEYED
 from nas.space import Choice, Float, Integer, Repeat, Space, When
 
 # Small start-ups: the part that learns is what can break.
@@ -91,12 +91,12 @@ def free(arch):
     return Price((None,) * 2, 0.0)
 
 
-def run(spec, space, n, seed=0, tell=None, objectives=TWO, price=free, gated=False):
-    """Propose and tell, one after the other; return the observations."""
+def run(spec, space, n, seed=0, tell=None, objectives=TWO, price=free, gated=False, evidence=()):
+    """Propose and tell, one after the other; return the observations of the run itself."""
     sampler = make_sampler(spec, space, objectives, seed, gated=gated)
     seen: list[Observation] = []
     for number in range(n):
-        arch = sampler.propose(seen, [], price, generator(seed, "sampler", number))
+        arch = sampler.propose([*evidence, *seen], [], price, generator(seed, "sampler", number))
         told = tell(number, arch) if tell else ("complete", losses_of(arch, objectives), 0.0)
         seen.append(Observation(arch, *told, number))
     return seen
@@ -179,6 +179,49 @@ def test_a_small_space_is_exhausted_without_repetition_and_answered_afterwards(s
     assert len(everything) == 11
     assert [o.arch.fingerprint() in everything for o in seen] == [True] * 14
     assert {o.arch.fingerprint() for o in seen[:11]} == everything
+
+
+def evidence_of(space, n=30, n_losses=2):
+    """Every kind of evidence: what a trained loss was elsewhere, without prices; and figures that are no numbers."""
+    rng = generator(0, "evidence")
+    losses = [(-0.5, None), (-math.inf, None), (math.nan, None), (None, None), (-0.7, 3.0), (0.0, None)]
+    archs = [space.sample(rng) for _ in range(n)]
+    found = [
+        Observation(arch, "complete", (*losses[i % 6], 1.0)[:n_losses], number=i % 20, cost=1.0, source=f"run {i % 3}")
+        for i, arch in enumerate(archs)
+    ]
+    state = ["failed", "over_budget"]
+    return [
+        *found,
+        *(Observation(arch, state[i % 2], (None,) * n_losses, source="x") for i, arch in enumerate(archs[:4])),
+    ]
+
+
+def test_what_evidence_shows_is_not_taken(spec):
+    everything = list(every(SMALL))
+    evidence = [
+        Observation(a, "complete", (losses_of(a)[0], None), number=i, source="run old")
+        for i, a in enumerate(everything)
+    ]
+    seen = run(spec, SMALL, len(everything), evidence=evidence)
+    assert {o.arch.fingerprint() for o in seen} == {arch.fingerprint() for arch in everything}
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_evidence_of_any_kind_breaks_nothing(spec, space):
+    evidence = evidence_of(space)
+    first, second = (run(spec, space, 12, tell=trouble, evidence=evidence) for _ in range(2))
+    assert all(space.contains(o.arch) for o in first)
+    assert [o.arch for o in first] == [o.arch for o in second]
+    if not spec.startswith("tpe"):  # the others look at trials alone
+        assert [o.arch for o in first] == [o.arch for o in run(spec, space, 12, tell=trouble)]
+
+
+def test_evidence_alone_and_nothing_but_evidence_of_failures(spec):
+    space = SPACES["repeats"]
+    sampler = make_sampler(spec, space, TWO, 0)
+    assert space.contains(sampler.propose(evidence_of(space), [], free, generator(0, "sampler", 0)))
+    assert space.contains(sampler.propose(evidence_of(space)[-4:], [], free, generator(0, "sampler", 1)))
 
 
 def test_pending_trials_are_not_proposed_again(spec):

@@ -190,12 +190,14 @@ def test_a_sampler_is_told_losses_and_what_a_price_breaks(tmp_path, tiny, digits
         told_, propose = [], opened.sampler.propose
 
         def listening(seen, pending, price, rng):
+            assert all(a is b for a, b in zip(told_, seen, strict=False)), "the same objects each time"
             told_[:] = seen
             arch = propose(seen, pending, price, rng)
             prices = opened.evaluator.candidate(arch).prices
             asked = price(arch)
             assert asked.losses == (None, prices["n_params"].value)
             assert asked.violation == max(0.0, (prices["n_params"].value - 300) / 300)
+            assert asked.excess == (pytest.approx(math.log(prices["n_params"].value / 300), abs=1e-12),)
             return arch
 
         opened.sampler.propose = listening
@@ -204,12 +206,44 @@ def test_a_sampler_is_told_losses_and_what_a_price_breaks(tmp_path, tiny, digits
     for o, r in zip(told_, opened.records, strict=False):
         assert (o.arch, o.number) == (r.arch, r.number)
         n_params = r.prices["n_params"].value
+        assert o.excess == (pytest.approx(math.log(n_params / 300), abs=1e-12),)
+        assert (o.excess[0] <= 0) == (o.violation == 0)
+        assert (o.cost, o.source) == (r.train_seconds or None, "")
         if r.scores:
             assert (o.state, o.losses, o.violation) == ("complete", (-r.scores["accuracy"], n_params), 0.0)
         else:
             assert o.state == ("over_budget" if n_params > 300 else "failed")
             assert o.losses == (None, n_params)
             assert o.violation == max(0.0, (n_params - 300) / 300)
+
+
+def test_what_follows_from_the_records_is_kept_up_with_them(tmp_path, tiny, digits):
+    """After every trial, and after a resume: the front, the count and what samplers see, as computed from scratch."""
+
+    class Watcher(Quiet):
+        checked = 0
+
+        def recorded(self, record, search):
+            self.check(search)
+
+        def check(self, search):
+            self.checked += 1
+            assert search.front() == front_numbers(search.records, search.objectives)
+            assert [r.number for r in search.records] == sorted(r.number for r in search.records)
+            assert [o.number for o in search._seen] == [r.number for r in search.records]
+            assert [o.arch for o in search._seen] == [r.arch for r in search.records]
+            trained = [r for r in search.records if r.state == "complete" or (r.state == "failed" and r.train_seconds)]
+            assert search.trained == len(trained)
+
+    watcher = Watcher()
+    config = config_of(tiny, sampler="random", seed=1, budgets=("n_params<=2000",))
+    search(config, tmp_path / "run", Limits(trials=5), digits, watcher)
+    with open_search(config, RunFolder(tmp_path / "run"), Limits(trials=8), task=digits, resume=True) as opened:
+        watcher.check(opened)
+        assert (opened.trained, opened.trained_here) == (5, 0)
+        opened.watcher = watcher
+        opened.run()
+    assert watcher.checked == len(opened.records) + 1
 
 
 # --- how trials end -------------------------------------------------------------------------------------------------
@@ -232,13 +266,18 @@ def test_a_network_beyond_all_memory_is_a_failed_trial(tmp_path, digits):
         "input: image\nbody: {dense: {width: [4, 8, 100000000000], dropout: [0.0, 0.1, 0.2]}}\nhead: {pool: {}}\n"
         "training: {epochs: 1}"
     )  # the large one's weights are 25 TB
-    config = config_of(space, sampler="random", seed=0)
+    config = config_of(space, sampler="random", seed=0, budgets=("macs<=1G",))
     found, ended = search(config, tmp_path / "run", Limits(trials=6), digits)
     failed = [r for r in found.records if r.state == "failed"]
     assert (ended, found.trained) == ("trials", 6)
     assert failed
     assert all(r.reason.startswith("cannot be priced: out of memory") and not r.train_seconds for r in failed)
     assert {r.arch.values["body.dense.width"] for r in failed} == {10**11}
+    told_ = {o.number: o for o in found._seen}
+    for r in failed:
+        known, price = told_[r.number], found._price(r.arch)
+        assert (known.state, known.violation, known.excess) == ("failed", math.inf, (math.inf,))
+        assert (price.violation, price.excess) == (math.inf, (math.inf,))
 
 
 class StopAt(Quiet):

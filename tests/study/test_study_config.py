@@ -1,6 +1,7 @@
 """What decides a study, as one value and one file; and the folder that holds it."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -24,6 +25,7 @@ configs = st.builds(
     val_share=st.floats(0.01, 0.99),
     objectives=st.lists(st.sampled_from(list(OBJECTIVES)), min_size=1, unique=True),
     budgets=st.lists(st.builds("{}<={}".format, st.sampled_from(PRICES), st.integers(1, 10**9)), max_size=3),
+    warm_start=st.lists(words, max_size=3),
     sampler=words,
     runtime=words,
     seed=st.integers(0, 2**31),
@@ -77,6 +79,8 @@ def test_differences_are_said_in_words():
         ({"epochs": 0}, NasError, "epochs must be at least 1, got 0"),
         ({"trial_time_limit_s": 0.0}, NasError, "above 0 s, got 0"),
         ({"seed": -1}, NasError, "seed must be at least 0, got -1"),
+        ({"warm_start": 3}, NasError, "warm_start must be the folders of earlier runs"),
+        ({"warm_start": [None]}, NasError, "warm_start must be the folders of earlier runs"),
     ],
 )
 def test_what_is_refused(options, error, said):
@@ -88,6 +92,21 @@ def test_what_is_refused(options, error, said):
 def test_budgets_are_kept_in_one_spelling():
     config = StudyConfig(space=parse(TINY), budgets=[" n_params <= 100k", "latency_ms<2.50"])
     assert config.budgets == ("n_params<=100000", "latency_ms<2.5")
+
+
+def test_one_earlier_run_or_several_as_text_or_path():
+    for folders in ("results/a", Path("results/a"), ["results/a/"], (Path("results") / "." / "a",)):
+        assert StudyConfig(space=parse(TINY), warm_start=folders).warm_start == ("results/a",)
+    assert StudyConfig(space=parse(TINY)).warm_start == ()
+
+
+def test_the_file_of_a_version_without_warm_starts_is_read(tmp_path):
+    config = StudyConfig(space=parse(TINY))
+    config.write(tmp_path / "config.yaml", "0")
+    text = (tmp_path / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(text.replace("warm_start: []\n", ""))
+    assert "warm_start" not in (tmp_path / "config.yaml").read_text()
+    assert StudyConfig.read(tmp_path / "config.yaml") == config
 
 
 # --- the folder -----------------------------------------------------------------------------------------------------

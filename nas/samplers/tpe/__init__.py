@@ -1,3 +1,7 @@
-"""Our tree-structured Parzen estimator. Read cells, columns, split, density, acquisition, sampler in this order."""
+"""Our tree-structured Parzen estimator.
+
+Read cells, columns, activity (architectures as rows), split, density, densities, candidates (what is good, and where to
+look), features, relevance, regression, gain (what it is worth), history, survey, outlook (what is known), sampler.
+"""
 
 from nas.samplers.tpe.sampler import TPE as TPE

@@ -1,4 +1,4 @@
-"""The history as columns: one row of small integers per architecture, one column per parameter of the space."""
+"""Architectures as rows of small integers, one column per parameter of the space, and back."""
 
 from __future__ import annotations
 
@@ -7,35 +7,29 @@ from collections.abc import Iterable
 import numpy as np
 
 from nas.samplers.tpe.cells import Cells
-from nas.space import Architecture, Space
+from nas.space import Architecture, Slot, Space
+from nas.space.parameters import Scalar
 
 
 class Columns:
-    """Remembers which cell every parameter of an architecture lies in, so that nothing is looked up twice.
+    """Which cell every parameter of an architecture lies in.
 
     Attributes:
-        names: the path of each column.
-        paths: column number by path, in the order of the tree.
+        names: the path of each column, in the order of the tree.
+        paths: column number by path.
         cells: of each column; the positions of a repeat share them.
-        alike: of each column, the columns of the same role, itself among them: the positions of a repeat.
+        roles: of each role, its columns: the positions of a repeat.
+        exact: whether a row says everything of an architecture; not so where a parameter has more values than cells.
     """
 
     def __init__(self, space: Space) -> None:
         self.space = space
         self.names = list(space.slots)
         self.paths = {path: column for column, path in enumerate(space.slots)}
-        self.cells: list[Cells] = []
-        self.alike: list[np.ndarray] = []
-        by_role = {
-            role: (Cells(slots[0].parameter), np.array([self.paths[slot.path] for slot in slots]))
-            for role, slots in space.roles.items()
-        }
-        for slot in space.slots.values():
-            cells, alike = by_role[slot.role]
-            self.cells.append(cells)
-            self.alike.append(alike)
-        self._row: dict[Architecture, int] = {}
-        self._matrix = np.full((64, len(self.paths)), -1, dtype=np.int16)
+        self.roles = [np.array([self.paths[slot.path] for slot in slots]) for slots in space.roles.values()]
+        by_role = {role: Cells(slots[0].parameter) for role, slots in space.roles.items()}
+        self.cells = [by_role[slot.role] for slot in space.slots.values()]
+        self.exact = all(cells.listed is not None for cells in self.cells)
 
     def of(self, archs: Iterable[Architecture]) -> np.ndarray:
         """Return the cells of some architectures.
@@ -43,18 +37,45 @@ class Columns:
         Returns:
             (n_archs, n_parameters) of int; -1 where a parameter is not active.
 
-        Cost: 3 microseconds for an architecture met before, about 1 per active parameter for a new one.
+        Cost: about 1 microsecond per active parameter.
         """
-        row = self._row
-        rows = [row[arch] if arch in row else self._add(arch) for arch in archs]
-        return self._matrix[rows]
+        archs = list(archs)
+        rows = np.full((len(archs), len(self.names)), -1, dtype=np.int16)
+        for row, arch in zip(rows, archs, strict=True):
+            for path, value in arch.items:
+                if (column := self.paths.get(path)) is not None:
+                    row[column] = self.cells[column].cell(value)
+        return rows
 
-    def _add(self, arch: Architecture) -> int:
-        n = len(self._row)
-        if n == len(self._matrix):
-            self._matrix = np.concatenate([self._matrix, np.full_like(self._matrix, -1)])
-        for path, value in arch.items:
-            if (column := self.paths.get(path)) is not None:
-                self._matrix[n, column] = self.cells[column].cell(value)
-        self._row[arch] = n
-        return n
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Count how often each cell of each column occurs.
+
+        Args:
+            rows: (n, n_parameters) cells; -1 is not counted.
+        Returns:
+            (n_parameters, most cells of any parameter) of float.
+
+        Cost: 1 millisecond for 1,000 rows of 115 parameters.
+        """
+        n, width = len(self.names), max(map(len, self.cells), default=0)
+        if n == 0:
+            return np.zeros((0, 0))
+        shifted = rows.astype(np.intp) + 1 + np.arange(n) * (width + 1)  # cell 0 of each column: not active
+        return np.bincount(shifted.ravel(), minlength=n * (width + 1)).reshape(n, -1)[:, 1:].astype(float)
+
+    def architecture(self, row: np.ndarray, rng: np.random.Generator) -> Architecture:
+        """Return an architecture whose parameters lie in the cells of a row.
+
+        Args:
+            row: (n_parameters,). Where a parameter turns out active and its cell is -1, the prior draws one.
+            rng: where in its cell a value lies that shares it with others.
+        """
+
+        def choose(slot: Slot) -> Scalar:
+            column = self.paths[slot.path]
+            cells, cell = self.cells[column], int(row[column])
+            if cell < 0:
+                cell = int(rng.choice(len(cells), p=cells.prior))
+            return cells.value(cell, rng.random() if cells.listed is None else 0.0)
+
+        return self.space.walk(choose)

@@ -3,67 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import chain
+from itertools import islice
 
 import numpy as np
 
 from nas.errors import NasError
 from nas.objectives import Objective
+from nas.pareto import ranks
+from nas.rng import generator
 from nas.samplers.fresh import Fresh
-from nas.samplers.gate import within_budget
-from nas.samplers.proposer import MOST_PRICED, SAMPLERS, Observation, Price
-from nas.samplers.tpe.acquisition import Acquisition
+from nas.samplers.proposer import MOST_PRICED, N_SURVEYED, SAMPLERS, Observation, Price
+from nas.samplers.tpe.activity import Activity
+from nas.samplers.tpe.candidates import candidates
 from nas.samplers.tpe.columns import Columns
-from nas.samplers.tpe.split import gamma, split
+from nas.samplers.tpe.densities import Densities
+from nas.samplers.tpe.features import Features
+from nas.samplers.tpe.gain import Gain
+from nas.samplers.tpe.history import History
+from nas.samplers.tpe.outlook import Memory, Outlook
+from nas.samplers.tpe.split import best, gamma
+from nas.samplers.tpe.survey import Survey, survey
 from nas.space import Architecture, Space
+
+_TINY = 1e-12
 
 
 @SAMPLERS.add("tpe")
 class TPE:
-    """Tree-structured Parzen estimator for several objectives, repeated blocks, prices and budgets.
-
-    Splits the trials into good and bad (`split`), estimates how often each choice is made among either
-    (`density`), draws whole architectures from the good ones' density, and takes the one whose choices are most
-    typical of good as against bad (`acquisition`). Positions of a repeat learn from one another. What is pending
-    counts as bad, so that workers side by side spread out. Nothing is proposed twice.
-
-    `gated`: goes down the ranked candidates and takes the first whose price keeps every budget, pricing five at
-    most; otherwise prices nothing.
-
-    Made for some ten to some thousand trials of expensive training in a tree of many choices. Poor where single
-    choices say little and only combinations matter: parameters are independent given the tree.
-
-    Args:
-        n_startup: trials drawn from the prior at first. Five trials that only cost a price count as one.
-        n_candidates: architectures drawn for one proposal.
-        explore: share of the proposals that are drawn from the prior later on, so that no region is given up.
-        other: how much a trial counts at the other positions of a repeat.
-
-    Reference: Bergstra et al., NeurIPS 2011 and ICML 2013 (TPE); Ozaki et al., JAIR 73, 2022 (several
-    objectives); Watanabe 2023, https://arxiv.org/abs/2304.11127 (what each part does). Ours are the scale-free
-    split, the shared positions and the prices.
-
-    Cost: 15 ms for a proposal with 40 active parameters at 200 trials, 30 ms at 1,000.
-    """
-
     def __init__(
         self,
         space: Space,
         objectives: Sequence[Objective],
         *,
         gated: bool = False,
-        n_startup: int = 12,
-        n_candidates: int = 32,
-        explore: float = 0.1,
+        seed: int = 0,
+        n_startup: int = 10,
+        n_candidates: int = 400,
+        explore: float = 0.03,
         other: float = 0.25,
+        beyond: float = 0.1,
+        ratio: float = 0.1,
+        thrift: float = 1.0,
+        without: str = "",
     ) -> None:
         if n_startup < 1 or n_candidates < 1:
             raise NasError(f"tpe: n_startup and n_candidates are at least 1, got {n_startup} and {n_candidates}")
         if not (0 <= explore <= 1 and 0 <= other <= 1):
             raise NasError(f"tpe: explore and other lie in [0, 1], got {explore} and {other}")
-        self.gated, self.n_startup, self.n_candidates = gated, n_startup, n_candidates
-        self.explore, self.other = explore, other
+        if not (ratio >= 0 and thrift >= 0):
+            raise NasError(f"tpe: ratio and thrift are at least 0, got {ratio} and {thrift}")
+        self.gated, self.seed, self.n_startup, self.n_candidates = gated, seed, n_startup, n_candidates
+        self.explore, self.other, self.ratio, self.thrift, self.without = explore, other, ratio, thrift, without
+        self.beyond = beyond
         self.space, self.fresh, self.columns = space, Fresh(space), Columns(space)
+        self.cheap = np.array([o.cheap for o in objectives], dtype=bool)
+        self.activity = Activity(space, self.columns.paths, self.columns.cells)
+        self.features = Features(self.columns)
+        self.history = History(self.columns, self.features, len(objectives))
+        self.memory = Memory()
+        self.prior = [np.cumsum(cells.prior) for cells in self.columns.cells]
+        self._survey: Survey | None = None
 
     def propose(
         self,
@@ -73,36 +72,132 @@ class TPE:
         rng: np.random.Generator,
     ) -> Architecture:
         """Return the most promising of some candidates that were not tried yet."""
-        taken = self.fresh.taken(seen, pending)
-        draws = self.fresh.draws(taken, rng)
-        priced = sum(observation.state == "over_budget" for observation in seen)
-        started = len(seen) - priced + priced // MOST_PRICED + len(pending) >= self.n_startup
-        if started and rng.random() >= self.explore:
-            candidates: Iterator[Architecture] = chain(self._ranked(seen, pending, taken, rng), draws)
+        history = self.history
+        history.update(seen)
+        taken = history.taken | {arch.fingerprint() for arch in pending}
+        if self.gated and self._survey is None:
+            self._survey = self._look_around(price)
+        n_begun = int(history.trained.sum()) + len(pending)
+        evidence = len(history.sources) > 1
+        if n_begun < (self.n_startup // 3 if evidence else self.n_startup) and not evidence:
+            ranked = self._design(taken, rng)
+        elif rng.random() < self.explore:
+            ranked = self._ranked(self._feasible(rng), rng)
         else:
-            candidates = draws
-        return within_budget(candidates, price) if self.gated else next(candidates)
+            outlook = self._outlook(self.columns.of(pending), by_evidence=n_begun < self.n_startup // 3, beyond=rng.random() < self.beyond)
+            return self._best(outlook, taken, price, rng) or self.fresh.draw(taken, rng)
+        return self._first(ranked, taken, price) or self.fresh.draw(taken, rng)
 
-    def acquisition(self, seen: Sequence[Observation], pending: Sequence[Architecture] = ()) -> Acquisition:
-        """Return what is learned from the trials."""
-        parts = split(seen, gamma(sum(observation.state == "complete" for observation in seen)))
-        rows = self.columns.of(chain((observation.arch for observation in seen), pending))
-        bad = np.concatenate([parts.bad, np.arange(len(seen), len(rows))])
-        return Acquisition(self.columns, rows[parts.good], rows[bad], self.other)
+    # ------------------------------------------------------------------ before there is enough to learn from
 
-    def _ranked(
-        self,
-        seen: Sequence[Observation],
-        pending: Sequence[Architecture],
-        taken: Collection[str],
-        rng: np.random.Generator,
-    ) -> Iterator[Architecture]:
-        """Yield the candidates that can be proposed, most promising first."""
-        acquisition = self.acquisition(seen, pending)
-        drawn = [acquisition.draw(rng) for _ in range(self.n_candidates)]
-        gone = set(taken)
-        for arch in sorted(drawn, key=acquisition.score, reverse=True):
-            fingerprint = arch.fingerprint()
-            if fingerprint not in gone and self.space.forbidden(arch) is None:
-                gone.add(fingerprint)
-                yield arch
+    def _look_around(self, price: Callable[[Architecture], Price]) -> Survey:
+        rng = generator(self.seed, "survey")
+        rows = self.activity.draw(self.prior, 2 * N_SURVEYED, rng)
+        archs: dict[str, Architecture] = {}
+        for row in rows:
+            arch = self.columns.architecture(row, rng)
+            if self.space.forbidden(arch) is None:
+                archs.setdefault(arch.fingerprint(), arch)
+        kept = list(archs.values())[:N_SURVEYED] or [self.space.sample(rng)]
+        return survey(kept, self.columns.of(kept), price, self.n_startup, rng)
+
+    def _design(self, taken: Collection[str], rng: np.random.Generator) -> Iterator[Architecture]:
+        if self._survey is not None:
+            yield from (self._survey.archs[i] for i in self._survey.design)
+        yield from self._ranked(self._feasible(rng, self.prior), rng)
+
+    def _feasible(self, rng: np.random.Generator, cumulative: list[np.ndarray] | None = None) -> np.ndarray:
+        """Return draws, those that probably keep the budgets first."""
+        uniform = (
+            [np.cumsum(np.diff(cells.edges)) for cells in self.columns.cells] if cumulative is None else cumulative
+        )
+        rows = self.activity.draw(uniform, 64, rng)
+        if not self.gated or not self.history.excess.shape[1]:
+            return rows
+        return rows[np.argsort(self._outlook(rows[:0]).expect(rows).keeps < 0.5, kind="stable")]
+
+    def _ranked(self, rows: np.ndarray, rng: np.random.Generator) -> Iterator[Architecture]:
+        return (self.columns.architecture(row, rng) for row in rows)
+
+    def _first(
+        self, ranked: Iterator[Architecture], taken: Collection[str], price: Callable[[Architecture], Price]
+    ) -> Architecture | None:
+        """Return the first that keeps every budget, or of those priced the one that exceeds them least."""
+        best_one, least = None, np.inf
+        fresh = (a for a in ranked if a.fingerprint() not in taken and self.space.forbidden(a) is None)
+        for arch in islice(fresh, MOST_PRICED):
+            if not self.gated:
+                return arch
+            violation = price(arch).violation
+            if violation <= 0:
+                return arch
+            if best_one is None or violation < least:
+                best_one, least = arch, violation
+        return best_one
+
+    # ------------------------------------------------------------------ choosing
+
+    def _outlook(self, pending: np.ndarray, by_evidence: bool = False, beyond: bool = False) -> Outlook:
+        return Outlook(
+            self.history,
+            self.features,
+            self.cheap,
+            self._survey,
+            self.memory,
+            pending,
+            n_startup=self.n_startup,
+            by_evidence=by_evidence,
+            beyond=beyond,
+        )
+
+    def _best(
+        self, outlook: Outlook, taken: Collection[str], price: Callable[[Architecture], Price], rng: np.random.Generator
+    ) -> Architecture | None:
+        densities, parents = self._good(outlook)
+        rows = candidates(self.activity, densities.cumulative, self.prior, parents, self.n_candidates, rng)
+        if self.columns.exact:
+            rows = rows[[row.tobytes() not in self.history.tried for row in rows]]
+        if not len(rows):
+            return None
+        expected = outlook.expect(rows)
+        gain = Gain(outlook.front)
+        bonus = self.ratio * densities.score(rows) - self.thrift * expected.log_seconds
+        promise = np.log(gain.expected(expected.gain, expected.deviation) * expected.keeps + _TINY) + bonus
+        if "regression" in self.without:
+            promise = densities.score(rows) + np.log(expected.keeps + _TINY)
+        best_one, most, n_priced, least = None, -np.inf, 0, np.inf
+        for i in np.argsort(-promise):
+            arch = self.columns.architecture(rows[i], rng)
+            if arch.fingerprint() in taken or self.space.forbidden(arch) is not None:
+                continue
+            if not self.gated:
+                return arch
+            known = price(arch)
+            n_priced += 1
+            if known.violation <= 0:
+                mean, deviation = expected.gain[i].copy(), expected.deviation[i]
+                told = outlook.gains(np.array([[np.nan if loss is None else loss for loss in known.losses]]))[0]
+                mean[self.cheap] = np.where(np.isnan(told), mean, told)[self.cheap]
+                worth = float(np.log(gain.expected(mean[None], deviation[None])[0] + _TINY) + bonus[i])
+                if "regression" in self.without or "prices" in self.without:
+                    worth = promise[i]
+                if best_one is None or worth > most or least > 0:
+                    best_one, most, least = arch, worth, 0.0
+            elif best_one is None or known.violation < least:
+                best_one, least = arch, known.violation
+            if n_priced == MOST_PRICED:
+                break
+        return best_one
+
+    def _good(self, outlook: Outlook) -> tuple[Densities, np.ndarray]:
+        """Return the densities of good and bad, and the best trials to mutate."""
+        history = self.history
+        pool = outlook.chosen if len(outlook.chosen) else np.flatnonzero(history.source > 0)
+        losses = outlook.scaled(history.losses[pool])
+        n_good = max(gamma(int((history.state == 0).sum())), 4)
+        order = pool[best(losses, n_good)]
+        rank = ranks(losses)
+        front = pool[rank == 0]
+        first = front if len(front) > 2 else order
+        good = self.columns.counts(history.rows[order])
+        return Densities(self.columns, good, np.maximum(history.counts - good, 0.0), self.other), history.rows[first]

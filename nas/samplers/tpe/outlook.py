@@ -1,0 +1,348 @@
+"""What is expected of architectures that were not trained: their losses, prices and training time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+from scipy.special import ndtr
+
+from nas.pareto import non_dominated, ranks
+from nas.samplers.tpe.features import Features
+from nas.samplers.tpe.history import History
+from nas.samplers.tpe.regression import Kernel, Regression
+from nas.samplers.tpe.survey import Survey
+
+MOST_TRIALS = 250
+"""How many trials a regression looks at: what it costs grows with their square."""
+
+_QUANTILE = 0.75
+"""Nobody wants a network that is worse in a loss than three quarters of all."""
+
+_SURE = 1e-3
+"""Least standard deviation of a predicted excess, in its logarithm."""
+
+
+_AGREES = 0.8
+"""What evidence is believed to say as long as there are no trials to compare it with."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Predictions for some architectures.
+
+    Attributes:
+        gain: (n, n_losses) means of what they gain over the reference point, in units of the largest gain known.
+        deviation: (n, n_losses), 0 where the loss is a price.
+        keeps: (n,) probability that every budget is kept.
+        log_seconds: (n,) of training; zeros where nothing is known.
+    """
+
+    gain: np.ndarray
+    deviation: np.ndarray
+    keeps: np.ndarray
+    log_seconds: np.ndarray
+
+
+@dataclass
+class Memory:
+    """What is learned at a milestone: it follows from the trials before it, and is kept because it is slow."""
+
+    milestone: int = -1
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+    elite: np.ndarray | None = None
+
+    def at(self, milestone: int) -> Memory:
+        """Return itself, emptied where the milestone is another."""
+        if milestone != self.milestone:
+            self.milestone, self.kernels, self.elite = milestone, {}, None
+        return self
+
+
+@dataclass(frozen=True)
+class Data:
+    """What one regression is fitted to.
+
+    Attributes:
+        features: (n, n_features).
+        values: (n,), the evidence of each source with mean 0 and standard deviation 1.
+        evidence: (n,) of bool.
+        centre: the mean of the study's own values.
+        scale: their standard deviation.
+    """
+
+    features: np.ndarray
+    values: np.ndarray
+    evidence: np.ndarray
+    centre: float = 0.0
+    scale: float = 1.0
+
+
+class Figure:
+    """A regression in the units of its figure; without three different values it says their mean and knows nothing."""
+
+    def __init__(self, name: str, data: Data, early: Data, features: Features, memory: Memory, trusted: bool) -> None:
+        """Fit the data, with the kernel learned from the `early` ones, those before the milestone."""
+        self.data, self._group = data, features.group
+        self.regression: Regression | None = None
+        if len(np.unique(data.values)) < 3:
+            return
+        if name not in memory.kernels:
+            if len(np.unique(early.values)) < 3:
+                early = data
+            memory.kernels[name] = Regression.learn(
+                early.features, early.values, early.evidence, features.group, features.start
+            )
+        self._kernel = memory.kernels[name]
+        if trusted:
+            self._kernel = replace(self._kernel, agreement=_AGREES)
+        self._fit(data)
+
+    def believe(self, features: np.ndarray) -> np.ndarray:
+        """Take what is predicted of some architectures for true, and return it."""
+        mean, _ = self.predict(features, unsure=False)
+        if self.regression is not None and len(features):
+            d = self.data
+            self._fit(
+                Data(
+                    np.concatenate([d.features, features]),
+                    np.concatenate([d.values, (mean - d.centre) / d.scale]),
+                    np.concatenate([d.evidence, np.zeros(len(features), dtype=bool)]),
+                )
+            )
+        return mean
+
+    def smooth(self) -> np.ndarray:
+        """Return the values of the data without their noise, (n,)."""
+        values = self.data.values if self.regression is None else self.regression.smooth
+        return values * self.data.scale + self.data.centre
+
+    def predict(self, features: np.ndarray, *, unsure: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation, (n,) each, in the units of the figure."""
+        if self.regression is None or not len(features):
+            return np.full(len(features), self.data.centre), np.full(len(features), self.data.scale)
+        mean, deviation = self.regression.predict(features, unsure=unsure)
+        return mean * self.data.scale + self.data.centre, deviation * self.data.scale
+
+    def _fit(self, data: Data) -> None:
+        self.regression = Regression(data.features, data.values, data.evidence, self._group, self._kernel)
+
+
+class Outlook:
+    """Regressions of everything that has to be guessed, fitted to the history.
+
+    A price is known of the trials and the survey and predicted for the rest, to choose which candidates are worth
+    pricing. A budget is a regression of log price over limit, from all that was priced. A failed trial counts as one
+    at the worst end of every loss. Losses beyond the reference point are drawn near it: how bad a bad network is says
+    little of the good ones.
+
+    Args:
+        cheap: (n_losses,) of bool: which losses are prices.
+        survey: prices seen beforehand.
+        memory: of the same study.
+        pending: (n_pending, n_parameters): what is being tried. It is believed to end as predicted, which takes the
+            uncertainty, and with it the gain, from its neighbourhood.
+        n_startup: how many first trials stand for all there is.
+        by_evidence: whether to look at evidence from elsewhere alone; trials then count as pending.
+        beyond: whether to look at the whole range of prices, and not only where most of them lie.
+
+    Attributes:
+        front: (k, n_losses) smoothed gains of the trials that no other dominates.
+        chosen: indices of the trained trials that are looked at, at most `MOST_TRIALS`.
+
+    Reference: Ginsbourger et al. 2010 ("Kriging believer", for what is pending).
+    """
+
+    def __init__(
+        self,
+        history: History,
+        features: Features,
+        cheap: np.ndarray,
+        survey: Survey | None,
+        memory: Memory,
+        pending: np.ndarray,
+        *,
+        n_startup: int,
+        by_evidence: bool = False,
+        beyond: bool = False,
+    ) -> None:
+        self.history, self.features, self.cheap, self.survey = history, features, cheap, survey
+        self.memory, self.by_evidence = memory.at(history.milestone()), by_evidence
+        self.beyond = beyond
+        self._surveyed = features.of(survey.rows) if survey is not None else None
+        self._log = self._positive_prices()
+        self._z = self.scaled(history.losses)
+        trained = history.trained
+        if by_evidence:
+            pending = np.concatenate([history.rows[trained], pending])
+            trained = np.zeros_like(trained)
+        self.chosen = self._choose(np.flatnonzero(trained))
+        self._reference = self._quantiles(np.flatnonzero(trained & (history.state == 0))[:n_startup])
+
+        self._losses = [self._figure(f"loss {j}", partial(self._loss_data, j)) for j in range(len(cheap))]
+        self._budgets = [
+            self._figure(f"budget {i}", partial(self._excess_data, i)) for i in range(history.excess.shape[1])
+        ]
+        self._seconds = self._figure("seconds", self._seconds_data)
+        z = self._z[self.chosen]
+        for j in np.flatnonzero(~cheap):
+            z[:, j] = self._losses[j].smooth()[: len(z)] if len(self._losses[j].data.values) else z[:, j]
+        z = z[history.state[self.chosen] == 0]
+        told = self._z[self.chosen[history.state[self.chosen] == 0]]
+        ideal = np.fmin(z, told).min(axis=0, initial=math.inf, where=np.isfinite(np.fmin(z, told)))
+        self._span = np.maximum(self._reference - np.where(np.isfinite(ideal), ideal, self._reference - 1.0), 1e-9)
+        if len(pending):
+            believed = features.of(pending)
+            z = np.concatenate([z, np.stack([figure.believe(believed) for figure in self._losses], axis=1)])
+        self.front = self._gains(z[non_dominated(z)]) if len(z) else z
+
+    def expect(self, rows: np.ndarray) -> Expected:
+        """Predict what becomes of architectures.
+
+        Args:
+            rows: (n, n_parameters) cells.
+
+        Cost: 10 ms for 400 rows of 115 parameters and two losses.
+        """
+        features = self.features.of(rows)
+        both = [
+            figure.predict(features, unsure=not cheap) for figure, cheap in zip(self._losses, self.cheap, strict=True)
+        ]
+        mean, deviation = (np.stack([pair[i] for pair in both], axis=1) for i in (0, 1))
+        keeps = np.ones(len(rows))
+        for figure in self._budgets:
+            excess, unsure = figure.predict(features)
+            keeps *= ndtr(-excess / np.maximum(unsure, _SURE))
+        seconds = self._seconds.predict(features, unsure=False)[0]
+        return Expected(self._gains(mean), np.where(self.cheap, 0.0, deviation / self._span), keeps, seconds)
+
+    def gains(self, losses: np.ndarray) -> np.ndarray:
+        """Return the gains over the reference point of losses as they are told, (n, n_losses)."""
+        return self._gains(self.scaled(losses))
+
+    def _gains(self, z: np.ndarray) -> np.ndarray:
+        return (self._reference - z) / self._span
+
+    def _positive_prices(self) -> np.ndarray:
+        """Return which prices are above 0 throughout; they are looked at on a log scale, whatever their unit."""
+        told = self.history.losses if self.survey is None else np.concatenate([self.history.losses, self.survey.losses])
+        return self.cheap & ~(told <= 0).any(axis=0)
+
+    def scaled(self, losses: np.ndarray) -> np.ndarray:
+        """Return losses as they are compared: positive prices as logarithms."""
+        z = losses.astype(float)
+        z[:, self._log] = np.log(np.maximum(z[:, self._log], np.finfo(float).tiny))
+        return z
+
+    def _choose(self, trained: np.ndarray) -> np.ndarray:
+        """Return the trials to look at: half of them the best by rank, the others any."""
+        if len(trained) <= MOST_TRIALS:
+            return trained
+        if self.memory.elite is None:  # ranking ten thousand trials is slow; those since the milestone are few
+            old = trained[trained < self.memory.milestone]
+            self.memory.elite = _first(old, self._z)
+        pool = np.concatenate([self.memory.elite, trained[trained >= self.memory.milestone]])
+        good = _first(pool, self._z)
+        rest = np.setdiff1d(trained, good)
+        lot = np.random.default_rng(0).random(len(self.history))[rest]  # a trial keeps its lot
+        return np.concatenate([good, rest[np.argsort(lot)[: MOST_TRIALS - len(good)]]])
+
+    def _quantiles(self, first: np.ndarray) -> np.ndarray:
+        """Return the reference point: of prices from the survey, of losses from the first trials or the evidence."""
+        columns = []
+        for j in range(len(self.cheap)):
+            share = _QUANTILE
+            if self.cheap[j]:
+                surveyed = np.zeros(0) if self.survey is None else self.scaled(self.survey.losses)[:, j]
+                told = surveyed if len(surveyed) else self._z[first, j]
+                if self.beyond:
+                    told, share = np.concatenate([told, self._z[:, j]]), 1.0
+            elif self.by_evidence:
+                told = self._evidence(j)[1]
+            else:
+                told = self._z[first, j]
+            told = told[np.isfinite(told)]
+            columns.append(np.quantile(told, share) if len(told) else 0.0)
+        return np.array(columns)
+
+    # ---------------------------------------------------------------- what the regressions are fitted to
+
+    def _figure(self, name: str, data: Callable[[int], Data]) -> Figure:
+        early = data(self.memory.milestone) if name not in self.memory.kernels else data(0)
+        return Figure(name, data(len(self.history)), early, self.features, self.memory, self.by_evidence)
+
+    def _loss_data(self, j: int, until: int) -> Data:
+        """Return a loss of the trials before `until`: their own as told, failures at the worst end."""
+        if self.cheap[j]:
+            return self._price_data(
+                self._z[:, j], None if self.survey is None else self.scaled(self.survey.losses)[:, j], until
+            )
+        chosen = self.chosen[self.chosen < until]
+        values = self._z[chosen, j].copy()
+        finite = np.isfinite(values)
+        if finite.any():
+            high = self._reference[j]
+            span = max(high - float(values[finite].min()), 1e-12)
+            values[~finite & ~(values == -math.inf)] = math.inf
+            values = np.clip(values, float(values[finite].min()), None)
+            beyond = values > high
+            values[beyond] = high + span * np.tanh((values[beyond] - high) / span)
+        else:
+            chosen, values = chosen[:0], values[:0]
+        features, others = self._evidence(j)
+        centre, scale = (float(values.mean()), float(values.std()) or 1.0) if len(values) else (0.0, 1.0)
+        return Data(
+            np.concatenate([self.history.vectors(chosen), features]),
+            np.concatenate([(values - centre) / scale, others]),
+            np.arange(len(chosen) + len(others)) >= len(chosen),
+            centre,
+            scale,
+        )
+
+    def _evidence(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return features and standardised losses from elsewhere: of each source the best, and some of all others."""
+        chosen, values = [np.zeros(0, dtype=int)], [np.zeros(0)]
+        sources = range(1, len(self.history.sources))
+        for source in sources:
+            there = np.flatnonzero((self.history.source == source) & np.isfinite(self._z[:, j]))
+            z = self._z[there, j]
+            if len(np.unique(z)) < 3:
+                continue
+            z = (z - z.mean()) / z.std()
+            most = MOST_TRIALS // len(sources)
+            if len(there) > most:
+                order = np.argsort(z, kind="stable")
+                spread = np.linspace(most // 2, len(order) - 1, most - most // 2).astype(int)
+                keep = np.concatenate([order[: most // 2], order[spread]])
+                there, z = there[keep], z[keep]
+            chosen.append(there)
+            values.append(z)
+        return self.history.vectors(np.concatenate(chosen)), np.concatenate(values)
+
+    def _price_data(self, told: np.ndarray, surveyed: np.ndarray | None, until: int) -> Data:
+        """Return a price of the trials before `until`, the latest first where there are too many, and the survey's."""
+        own = np.flatnonzero(np.isfinite(told[:until]) & (self.history.source[:until] == 0))[-MOST_TRIALS:]
+        features, values = self.history.vectors(own), told[own]
+        if self._surveyed is not None and surveyed is not None:
+            known = np.isfinite(surveyed)
+            features = np.concatenate([self._surveyed[known], features])
+            values = np.concatenate([surveyed[known], values])
+        centre, scale = (float(values.mean()), float(values.std()) or 1.0) if len(values) else (0.0, 1.0)
+        return Data(features, (values - centre) / scale, np.zeros(len(values), dtype=bool), centre, scale)
+
+    def _excess_data(self, i: int, until: int) -> Data:
+        return self._price_data(
+            self.history.excess[:, i], None if self.survey is None else self.survey.excess[:, i], until
+        )
+
+    def _seconds_data(self, until: int) -> Data:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._price_data(np.log(self.history.seconds), None, until)
+
+
+def _first(indices: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Return half of `MOST_TRIALS` of the trials, best ranks first."""
+    return indices[np.argsort(ranks(losses[indices]), kind="stable")[: MOST_TRIALS // 2]]

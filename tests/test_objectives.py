@@ -1,0 +1,62 @@
+"""Budgets: how far a value is from its limit, and on which side."""
+
+import math
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.objectives import PRICES, Budget
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+values = numbers | st.sampled_from([math.inf, -math.inf, math.nan, 0.0, -0.0, 5e-324])
+limits = numbers | st.sampled_from([0.0, 1.0, 5e-324, 1.7e308])
+budgets = st.builds(Budget, st.sampled_from(PRICES), st.sampled_from(["<=", ">=", "<", ">"]), limits)
+
+
+def near(limit: float) -> st.SearchStrategy[float]:
+    """The limit, its neighbours, and anything else."""
+    return values | st.sampled_from([limit, math.nextafter(limit, math.inf), math.nextafter(limit, -math.inf)])
+
+
+@given(st.data(), budgets)
+def test_excess_and_violation_tell_the_side_as_kept_does(data, budget):
+    value = data.draw(near(budget.limit))
+    excess, violation = budget.excess(value), budget.violation(value)
+    assert (excess <= 0) == (violation <= 0) == budget.kept(value)
+    assert excess == math.inf or math.isfinite(excess)
+    assert violation >= 0
+
+
+positive = st.floats(1e-300, 1e300)
+
+
+@given(positive, positive, positive)
+def test_excess_is_a_ratio_of_one_sign_for_each_sense(value, limit, other):
+    at_most, at_least = Budget("latency_ms", "<=", limit), Budget("latency_ms", ">=", limit)
+    assert at_most.excess(value) == pytest.approx(math.log(value) - math.log(limit), abs=1e-12)
+    assert at_least.excess(value) == pytest.approx(-at_most.excess(value), abs=1e-12)
+    if value <= other:
+        assert at_most.excess(value) <= at_most.excess(other)
+        assert at_least.excess(value) >= at_least.excess(other)
+
+
+def test_a_limit_to_be_beaten_is_not_kept_by_meeting_it():
+    for text in ("macs<100", "macs>100"):
+        assert 0 < Budget.parse(text).excess(100.0) <= sys.float_info.epsilon
+        assert 0 < Budget.parse(text).violation(100.0) <= sys.float_info.epsilon
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "excess"),
+    [
+        ("macs<=0", 3.0, 3.0),
+        ("macs<=0", -3.0, -3.0),
+        ("macs<=-2", 1.0, 1.5),
+        ("macs>=-2", 1.0, -1.5),
+        ("macs<=4", 0.0, -1),
+    ],
+)
+def test_where_there_is_no_ratio_it_is_a_share(text, value, excess):
+    assert Budget.parse(text).excess(value) == excess
