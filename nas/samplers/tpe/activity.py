@@ -34,10 +34,11 @@ class Activity:
         Returns:
             (n,) of bool.
         """
-        active = np.ones(len(rows), dtype=bool)
+        active: np.ndarray | None = None
         for parent, allows in self.needs[column]:
-            active &= allows[rows[:, parent]]
-        return active
+            here = allows[rows[:, parent]]
+            active = here if active is None else active & here
+        return np.ones(len(rows), dtype=bool) if active is None else active
 
     def draw(
         self,
@@ -56,15 +57,13 @@ class Activity:
             (n, n_parameters) cells, -1 where not active.
         """
         rows = np.full((n, len(cumulative)), -1, dtype=np.int16)
+        chance = rng.random((len(cumulative), n))
         for column, steps in enumerate(cumulative):
-            active = np.flatnonzero(self.active(rows, column)) if self.needs[column] else np.arange(n)
-            if not len(active):
-                continue
-            cell = np.minimum(np.searchsorted(steps, rng.random(len(active)), "right"), len(steps) - 1)
+            cell = np.minimum(np.searchsorted(steps, chance[column], "right"), len(steps) - 1)
             if parents is not None and redraw is not None:
-                old = parents[active, column]
-                cell = np.where(redraw[active, column] | (old < 0), cell, old)
-            rows[active, column] = cell
+                old = parents[:, column]
+                cell = np.where(redraw[:, column] | (old < 0), cell, old)
+            rows[:, column] = np.where(self.active(rows, column), cell, -1) if self.needs[column] else cell
         return rows
 
     def _visit(self, here: Node, path: str, group: str, needs: tuple[Need, ...]) -> None:

@@ -29,16 +29,16 @@ def candidates(
 
     Reference: White, Neiswanger & Savani, AAAI 2021 (an acquisition is best optimised by mutating the best).
     """
-    drawn = activity.draw(good, n // 2, rng)
-    chosen = parents[rng.integers(len(parents), size=n - n // 2)]
+    chosen = parents[rng.integers(len(parents), size=n)]
     active = np.maximum((chosen >= 0).sum(axis=1, keepdims=True), 1)
-    redraw = rng.random(chosen.shape) < rng.choice([0.75, 1.5, 2.25], size=(len(chosen), 1)) / active
-    half = len(chosen) // 2
+    redraw = rng.random(chosen.shape) < rng.choice([0.75, 1.5, 2.25], size=(n, 1)) / active
+    redraw[: n // 2] = True  # a whole draw
+    most = n - n // 4
     found = np.concatenate(
         [
-            drawn,
-            activity.draw(good, half, rng, chosen[:half], redraw[:half]),
-            activity.draw(prior, len(chosen) - half, rng, chosen[half:], redraw[half:]),
+            activity.draw(good, most, rng, chosen[:most], redraw[:most]),
+            activity.draw(prior, n - most, rng, chosen[most:], redraw[most:]),
         ]
     )
-    return rng.permutation(np.unique(found, axis=0))
+    first = {row.tobytes(): i for i, row in enumerate(found)}
+    return found[list(first.values())]

@@ -12,13 +12,17 @@ _WIDTH = 0.2
 _POSITION = 0.05
 """How much the choice at one position of a repeat is thought to matter, against the same choice anywhere."""
 
+_SLOPE = 0.1
+"""How much it is thought to matter whether the choice is made early or late."""
+
 
 class Features:
     """The vector of an architecture: one block of numbers per parameter, one per role.
 
     A category is a 1 among zeros; a number (or an ordered category) is a row of Gaussian bumps, so that a curve over
     it is a weighted sum; what is not active is all zeros. The blocks of the positions of a repeat are also added up,
-    in a block of their role: "two convolutions of kernel 5" is said whichever positions they stand at.
+    in two blocks of their role: "two convolutions of kernel 5" is said whichever positions they stand at, and so is
+    "early" or "late", as a sum with weights from -1 at the first position to 1 at the last.
 
     Attributes:
         group: (n_features,) the block each feature belongs to.
@@ -29,16 +33,16 @@ class Features:
         self.columns = columns
         tables = {id(cells): encoded(cells) for cells in columns.cells}
         self._tables = [tables[id(cells)] for cells in columns.cells]
-        self._role: dict[int, int] = {}  # column -> its role's group
+        self._roles: dict[int, tuple[int, float]] = {}  # column -> its role's first group, and where it stands
         widths = [table.shape[1] for table in self._tables]
         start = [1.0] * len(widths)
         for alike in columns.roles:
             if len(alike) > 1:
-                self._role |= dict.fromkeys(alike.tolist(), len(widths))
-                for column in alike:
+                for column, place in zip(alike.tolist(), np.linspace(-1.0, 1.0, len(alike)), strict=True):
+                    self._roles[column] = len(widths), float(place)
                     start[column] = _POSITION
-                widths.append(widths[alike[0]])
-                start.append(1.0)
+                widths += [widths[alike[0]]] * 2
+                start += [1.0, _SLOPE]
         self.start = np.array(start)
         self.group = np.repeat(np.arange(len(widths)), widths)
         self._at = np.concatenate([[0], np.cumsum(widths)])
@@ -60,8 +64,10 @@ class Features:
                 continue
             block = table[cells]
             vectors[:, self._at[column] : self._at[column + 1]] = block
-            if (role := self._role.get(column)) is not None:
+            if column in self._roles:
+                role, place = self._roles[column]
                 vectors[:, self._at[role] : self._at[role + 1]] += block
+                vectors[:, self._at[role + 1] : self._at[role + 2]] += np.float32(place) * block
         return vectors
 
 

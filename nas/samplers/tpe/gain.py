@@ -58,7 +58,7 @@ class Gain:
         before = self.reached**m
         for node, weight in zip(nodes, weights, strict=True):
             reach = bound
-            for z, j in zip(node, guessed, strict=True):
+            for z, j in zip(node, guessed.tolist(), strict=True):
                 reach = np.minimum(reach, (mean[:, j] + z * deviation[:, j])[:, None] / self.directions[:, j])
             total += weight * (np.maximum(reach, self.reached) ** m - before).mean(axis=1)
         return total

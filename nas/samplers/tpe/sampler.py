@@ -38,7 +38,7 @@ class TPE:
         gated: bool = False,
         seed: int = 0,
         n_startup: int = 10,
-        n_candidates: int = 400,
+        n_candidates: int = 256,
         explore: float = 0.03,
         other: float = 0.25,
         beyond: float = 0.1,
@@ -84,7 +84,11 @@ class TPE:
         elif rng.random() < self.explore:
             ranked = self._ranked(self._feasible(rng), rng)
         else:
-            outlook = self._outlook(self.columns.of(pending), by_evidence=n_begun < self.n_startup // 3, beyond=rng.random() < self.beyond)
+            outlook = self._outlook(
+                self.columns.of(pending),
+                by_evidence=n_begun < self.n_startup // 3,
+                beyond=rng.random() < self.beyond,
+            )
             return self._best(outlook, taken, price, rng) or self.fresh.draw(taken, rng)
         return self._first(ranked, taken, price) or self.fresh.draw(taken, rng)
 
@@ -99,7 +103,7 @@ class TPE:
             if self.space.forbidden(arch) is None:
                 archs.setdefault(arch.fingerprint(), arch)
         kept = list(archs.values())[:N_SURVEYED] or [self.space.sample(rng)]
-        return survey(kept, self.columns.of(kept), price, self.n_startup, rng)
+        return survey(kept, self.features.of(self.columns.of(kept)), price, self.n_startup, rng)
 
     def _design(self, taken: Collection[str], rng: np.random.Generator) -> Iterator[Architecture]:
         if self._survey is not None:

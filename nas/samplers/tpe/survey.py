@@ -17,7 +17,7 @@ class Survey:
     """Architectures drawn from the prior, with their prices.
 
     Attributes:
-        rows: (n, n_parameters) cells.
+        vectors: (n, n_features) of them.
         losses: (n, n_losses), NaN where only training tells.
         excess: (n, n_budgets).
         archs: the architectures themselves.
@@ -25,7 +25,7 @@ class Survey:
     """
 
     archs: list[Architecture]
-    rows: np.ndarray
+    vectors: np.ndarray
     losses: np.ndarray
     excess: np.ndarray
     design: list[int]
@@ -33,7 +33,7 @@ class Survey:
 
 def survey(
     archs: list[Architecture],
-    rows: np.ndarray,
+    vectors: np.ndarray,
     price: Callable[[Architecture], Price],
     n_design: int,
     rng: np.random.Generator,
@@ -54,4 +54,4 @@ def survey(
     order = kept[np.argsort(ranked, kind="stable")]
     n = min(n_design, len(order))
     design = [int(order[int((i + 0.5) / n * len(order))]) for i in range(n)]
-    return Survey(archs, rows, losses, excess, [design[i] for i in rng.permutation(n)])
+    return Survey(archs, vectors, losses, excess, [design[i] for i in rng.permutation(n)])
