@@ -24,12 +24,15 @@ class Features:
     in two blocks of their role: "two convolutions of kernel 5" is said whichever positions they stand at, and so is
     "early" or "late", as a sum with weights from -1 at the first position to 1 at the last.
 
+    Args:
+        roles: whether there are blocks of roles; else positions share nothing.
+
     Attributes:
         group: (n_features,) the block each feature belongs to.
         start: (n_groups,) how much a block is thought to matter before anything was seen.
     """
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, *, roles: bool = True) -> None:
         self.columns = columns
         tables = {id(cells): encoded(cells) for cells in columns.cells}
         self._tables = [tables[id(cells)] for cells in columns.cells]
@@ -37,7 +40,7 @@ class Features:
         widths = [table.shape[1] for table in self._tables]
         start = [1.0] * len(widths)
         for alike in columns.roles:
-            if len(alike) > 1:
+            if roles and len(alike) > 1:
                 for column, place in zip(alike.tolist(), np.linspace(-1.0, 1.0, len(alike)), strict=True):
                     self._roles[column] = len(widths), float(place)
                     start[column] = _POSITION

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -52,8 +52,16 @@ class Expected:
 
 @dataclass
 class Memory:
-    """What is learned at a milestone: it follows from the trials before it, and is kept because it is slow."""
+    """What is learned at a milestone: it follows from the trials before it, and is kept because it is slow.
 
+    Attributes:
+        relevance: whether kernels learn how much each choice matters.
+        milestone: the one that the rest belongs to.
+        kernels: by figure.
+        elite: the best trials before the milestone.
+    """
+
+    relevance: bool = True
     milestone: int = -1
     kernels: dict[str, Kernel] = field(default_factory=dict)
     elite: np.ndarray | None = None
@@ -85,7 +93,7 @@ class Data:
 
 
 class Figure:
-    """A regression in the units of its figure; without three different values it says their mean and knows nothing."""
+    """A regression in the units of its figure; where all values are alike it says their mean."""
 
     def __init__(self, name: str, data: Data, early: Data, features: Features, memory: Memory, trusted: bool) -> None:
         """Fit the data, with the kernel learned from the `early` ones, those before the milestone."""
@@ -97,7 +105,12 @@ class Figure:
             if not _varied(early.values):
                 early = data
             memory.kernels[name] = Regression.learn(
-                early.features, early.values, early.evidence, features.group, features.start
+                early.features,
+                early.values,
+                early.evidence,
+                features.group,
+                features.start,
+                relevant=memory.relevance,
             )
         self._kernel = memory.kernels[name]
         if trusted:
@@ -221,9 +234,11 @@ class Outlook:
         seconds = self._seconds.predict(features, unsure=False)[0]
         return Expected(self._gains(mean), np.where(self.cheap, 0.0, deviation / self._span), keeps, seconds)
 
-    def gains(self, losses: np.ndarray) -> np.ndarray:
-        """Return the gains over the reference point of losses as they are told, (n, n_losses)."""
-        return self._gains(self.scaled(losses))
+    def known(self, losses: Sequence[float | None], gain: np.ndarray) -> np.ndarray:
+        """Return the gains of one architecture, (1, n_losses): those of its prices known, the others as in `gain`."""
+        told = np.array([[math.nan if loss is None else loss for loss in losses]], dtype=float)
+        priced = self._gains(self.scaled(told))
+        return np.where(self.cheap & ~np.isnan(priced), priced, gain)
 
     def _gains(self, z: np.ndarray) -> np.ndarray:
         return (self._reference - z) / self._span
@@ -266,6 +281,8 @@ class Outlook:
                 told = self._evidence(j)[1]
             else:
                 told = self._z[first, j]
+            if not self.cheap[j] and len(self.history.sources) > 1:
+                share = 1.0  # what evidence has chosen is better than most
             told = told[np.isfinite(told)]
             columns.append(np.quantile(told, share) if len(told) else 0.0)
         return np.array(columns)
