@@ -38,7 +38,7 @@ def test_a_name_makes_its_sampler(spec, kind):
         ("tpee", "Did you mean 'tpe'"),
         ("tpe(candidates=3)", "Did you mean 'n_candidates'"),
         ("tpe(n_candidates=0)", "at least 1"),
-        ("tpe(other=2.0)", r"lie in \[0, 1\]"),
+        ("tpe(other=2.0)", r"lies in \[0, 1\]"),
         ("tpe(n_candidates='x')", "sampler"),
         ("evolution(tournament=99)", "tournament <= population"),
         ("tpe(3)", "cannot be read"),

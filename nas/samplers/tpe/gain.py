@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
+from itertools import product
 
 import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
 N_DIRECTIONS = 128
-_N_DRAWS = 16
+_N_DRAWS = 32
 
 
 class Gain:
@@ -20,8 +22,8 @@ class Gain:
     for directions d spread evenly over the positive part of the unit sphere: each looks how far the front reaches
     along it. So the expected gain of y is the mean over d of E[max(s_d(y), s_d(front))^m] - s_d(front)^m. A loss
     that is known takes part as it is: it bounds s_d, and only the guessed ones are averaged over. Nothing is drawn
-    at random: the directions are fixed, a single guessed loss is integrated by Gauss-Hermite quadrature, several
-    by quasi-random points.
+    at random: the directions are fixed, up to three guessed losses are integrated by Gauss-Hermite quadrature, more by
+    quasi-random points.
 
     Args:
         front: (k, n_losses) gains over the reference point, more is better, 0 at the reference.
@@ -86,8 +88,12 @@ def _nodes(n_guessed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return standard normal points (n_nodes, n_guessed) and their weights."""
     if n_guessed == 0:
         return np.zeros((1, 0)), np.ones(1)
-    if n_guessed == 1:
-        points, weights = np.polynomial.hermite_e.hermegauss(7)
-        return points[:, None], weights / weights.sum()
+    if n_guessed <= 3:
+        points, weights = np.polynomial.hermite_e.hermegauss(7 if n_guessed == 1 else 3)
+        each = [range(len(points))] * n_guessed
+        return (
+            np.array([[points[i] for i in index] for index in product(*each)]),
+            np.array([math.prod(weights[i] for i in index) for index in product(*each)]) / weights.sum() ** n_guessed,
+        )
     points = ndtri(qmc.Halton(n_guessed, scramble=False).random(_N_DRAWS + 1)[1:])
-    return points, np.full(_N_DRAWS, 1 / _N_DRAWS)
+    return points - points.mean(axis=0), np.full(_N_DRAWS, 1 / _N_DRAWS)

@@ -12,8 +12,10 @@ from nas.samplers.tpe.columns import Columns
 from nas.samplers.tpe.features import Features
 
 STATES = ("complete", "over_budget", "failed")
+_EVERY = 10
 _GROWTH = 1.1
 _REMEMBERED = 2000
+_HUGE = 1e100
 
 
 class History:
@@ -31,11 +33,13 @@ class History:
         taken: fingerprints of the study's own trials.
         tried: their rows, as bytes.
         counts: (n_parameters, most cells) how many trained trials have each cell.
+        version: changes when something was forgotten.
     """
 
     def __init__(self, columns: Columns, features: Features, n_losses: int) -> None:
         self.columns, self.features, self.n_losses = columns, features, n_losses
         self._told: list[Observation] = []
+        self.version = 0
         self.rows = np.zeros((0, len(columns.names)), dtype=np.int16)
         self.losses, self.excess, self.seconds = np.zeros((0, n_losses)), np.zeros((0, 0)), np.zeros(0)
         self.state, self.source = np.zeros(0, dtype=int), np.zeros(0, dtype=int)
@@ -86,24 +90,27 @@ class History:
         return np.array([known[i] for i in indices.tolist()], dtype=np.float32).reshape(shape)
 
     def milestone(self) -> int:
-        """Return the last length at which what is slow was computed afresh: every one up to 10, then 10 % apart.
+        """Return how many observations there were when what is slow was last computed afresh.
 
-        So that an interrupted search goes on as it would have, what is computed there sees no later trial.
+        That is at every trial of the study up to ten, and then each time there are 10 % more of them. So that an
+        interrupted search goes on as it would have, what is computed there sees no later observation.
         """
-        n = len(self)
-        if n <= 10:
-            return n
-        length = 10.0
-        while int(length * _GROWTH) <= n:
-            length *= _GROWTH
-        return int(length)
+        own = np.flatnonzero(self.source == 0)
+        n = len(own)
+        if n > _EVERY:
+            length = float(_EVERY)
+            while int(length * _GROWTH) <= n:
+                length *= _GROWTH
+            n = int(length)
+        return int(own[n - 1]) + 1 if n else len(self)
 
     def _forget(self, n: int) -> None:
         del self._told[n:]
         for name in ("rows", "losses", "excess", "seconds", "state", "source"):
             setattr(self, name, getattr(self, name)[:n])
-        if n == 0:
-            self.sources = [""]
+        self.sources = self.sources[: self.source.max(initial=0) + 1]  # they stand in the order met
+        self.excess = self.excess[:, : max((len(o.excess) for o in self._told), default=0)]
+        self.version += 1
         self.trained = np.zeros(0, dtype=bool)
         self.taken: set[str] = set()
         self.tried: set[bytes] = set()
@@ -135,6 +142,6 @@ def _common(first: list[Observation], second: list[Observation]) -> int:
 
 
 def _numbers(values: Sequence[float | None], n: int) -> list[float]:
-    """Return `n` numbers: NaN for what is missing."""
-    known = [math.nan if value is None else float(value) for value in values]
-    return (known + [math.nan] * n)[:n]
+    """Return `n` numbers that can be squared: NaN for what is missing or below all numbers."""
+    known = [math.nan if value is None or value == -math.inf else float(value) for value in values]
+    return ([value if value == math.inf else max(-_HUGE, min(value, _HUGE)) for value in known] + [math.nan] * n)[:n]

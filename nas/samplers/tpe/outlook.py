@@ -28,7 +28,6 @@ _QUANTILE = 0.75
 _SURE = 1e-3
 """Least standard deviation of a predicted excess, in its logarithm."""
 
-
 _AGREES = 0.8
 """What evidence is believed to say as long as there are no trials to compare it with."""
 
@@ -56,17 +55,17 @@ class Memory:
 
     Attributes:
         relevance: whether kernels learn how much each choice matters.
-        milestone: the one that the rest belongs to.
+        milestone: the version of the history and the milestone that the rest belongs to.
         kernels: by figure.
         elite: the best trials before the milestone.
     """
 
     relevance: bool = True
-    milestone: int = -1
+    milestone: tuple[int, int] = (-1, -1)
     kernels: dict[str, Kernel] = field(default_factory=dict)
     elite: np.ndarray | None = None
 
-    def at(self, milestone: int) -> Memory:
+    def at(self, milestone: tuple[int, int]) -> Memory:
         """Return itself, emptied where the milestone is another."""
         if milestone != self.milestone:
             self.milestone, self.kernels, self.elite = milestone, {}, None
@@ -101,20 +100,15 @@ class Figure:
         self.regression: Regression | None = None
         if not _varied(data.values):
             return
-        if name not in memory.kernels:
-            if not _varied(early.values):
-                early = data
-            memory.kernels[name] = Regression.learn(
-                early.features,
-                early.values,
-                early.evidence,
-                features.group,
-                features.start,
-                relevant=memory.relevance,
+        kernel = memory.kernels.get(name)
+        if kernel is None:
+            told = early if _varied(early.values) else data
+            kernel = Regression.learn(
+                told.features, told.values, told.evidence, features.group, features.start, relevant=memory.relevance
             )
-        self._kernel = memory.kernels[name]
-        if trusted:
-            self._kernel = replace(self._kernel, agreement=_AGREES)
+            if told is early:
+                memory.kernels[name] = kernel
+        self._kernel = replace(kernel, agreement=_AGREES) if trusted else kernel
         self._fit(data)
 
     def believe(self, features: np.ndarray) -> np.ndarray:
@@ -186,7 +180,8 @@ class Outlook:
         beyond: bool = False,
     ) -> None:
         self.history, self.features, self.cheap, self.survey = history, features, cheap, survey
-        self.memory, self.by_evidence = memory.at(history.milestone()), by_evidence
+        self.milestone = history.milestone()
+        self.memory, self.by_evidence = memory.at((history.version, self.milestone)), by_evidence
         self.beyond = beyond
         self._log = self._positive_prices()
         self._z = self.scaled(history.losses)
@@ -194,7 +189,8 @@ class Outlook:
         if by_evidence:
             pending = np.concatenate([history.rows[trained], pending])
             trained = np.zeros_like(trained)
-        self.chosen = self._choose(np.flatnonzero(trained))
+        self._trained = np.flatnonzero(trained)
+        self.chosen = self._choose(self._trained)
         self._reference = self._quantiles(np.flatnonzero(trained & (history.state == 0))[:n_startup])
 
         self._losses = [self._figure(f"loss {j}", partial(self._loss_data, j)) for j in range(len(cheap))]
@@ -207,6 +203,8 @@ class Outlook:
             z[:, j] = self._losses[j].smooth()[: len(z)] if len(self._losses[j].data.values) else z[:, j]
         z = z[history.state[self.chosen] == 0]
         told = self._z[self.chosen[history.state[self.chosen] == 0]]
+        usable = np.isfinite(z).all(axis=1)
+        z, told = z[usable], told[usable]
         ideal = np.fmin(z, told).min(axis=0, initial=math.inf, where=np.isfinite(np.fmin(z, told)))
         self._span = np.maximum(self._reference - np.where(np.isfinite(ideal), ideal, self._reference - 1.0), 1e-9)
         if len(pending):
@@ -259,9 +257,9 @@ class Outlook:
         if len(trained) <= MOST_TRIALS:
             return trained
         if self.memory.elite is None:  # ranking ten thousand trials is slow; those since the milestone are few
-            old = trained[trained < self.memory.milestone]
+            old = trained[trained < self.milestone]
             self.memory.elite = _first(old, self._z)
-        pool = np.concatenate([self.memory.elite, trained[trained >= self.memory.milestone]])
+        pool = np.concatenate([self.memory.elite, trained[trained >= self.milestone]])
         good = _first(pool, self._z)
         rest = np.setdiff1d(trained, good)
         lot = np.random.default_rng(0).random(len(self.history))[rest]  # a trial keeps its lot
@@ -278,11 +276,9 @@ class Outlook:
                 if self.beyond:
                     told, share = np.concatenate([told, self._z[:, j]]), 1.0
             elif self.by_evidence:
-                told = self._evidence(j)[1]
+                told = self._evidence(j, len(self.history))[1]
             else:
                 told = self._z[first, j]
-            if not self.cheap[j] and len(self.history.sources) > 1:
-                share = 1.0  # what evidence has chosen is better than most
             told = told[np.isfinite(told)]
             columns.append(np.quantile(told, share) if len(told) else 0.0)
         return np.array(columns)
@@ -290,28 +286,25 @@ class Outlook:
     # ---------------------------------------------------------------- what the regressions are fitted to
 
     def _figure(self, name: str, data: Callable[[int], Data]) -> Figure:
-        early = data(self.memory.milestone) if name not in self.memory.kernels else data(0)
+        name += " by evidence" if self.by_evidence else ""
+        early = data(self.milestone) if name not in self.memory.kernels else data(0)
         return Figure(name, data(len(self.history)), early, self.features, self.memory, self.by_evidence)
 
     def _loss_data(self, j: int, until: int) -> Data:
-        """Return a loss of the trials before `until`: their own as told, failures at the worst end."""
+        """Return a loss of the trials before `until`, failures at the worst end; and the evidence."""
         if self.cheap[j]:
-            return self._price_data(
-                self._z[:, j], None if self.survey is None else self.scaled(self.survey.losses)[:, j], until
-            )
-        chosen = self.chosen[self.chosen < until]
+            surveyed = None if self.survey is None else self.scaled(self.survey.losses)[:, j]
+            return self._price_data(self._z[:, j], surveyed, until)
+        chosen = self.chosen
+        if until < len(self.history):
+            chosen = self._choose(self._trained[self._trained < until])
         values = self._z[chosen, j].copy()
         finite = np.isfinite(values)
         if finite.any():
-            high = self._reference[j]
-            span = max(high - float(values[finite].min()), 1e-12)
-            values[~finite & ~(values == -math.inf)] = math.inf
-            values = np.clip(values, float(values[finite].min()), None)
-            beyond = values > high
-            values[beyond] = high + span * np.tanh((values[beyond] - high) / span)
+            values = _squashed(np.where(finite, values, math.inf), self._reference[j])
         else:
             chosen, values = chosen[:0], values[:0]
-        features, others = self._evidence(j)
+        features, others = self._evidence(j, until)
         centre, scale = (float(values.mean()), float(values.std()) or 1.0) if len(values) else (0.0, 1.0)
         return Data(
             np.concatenate([self.history.vectors(chosen), features]),
@@ -321,15 +314,16 @@ class Outlook:
             scale,
         )
 
-    def _evidence(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+    def _evidence(self, j: int, until: int) -> tuple[np.ndarray, np.ndarray]:
         """Return features and standardised losses from elsewhere: of each source the best, and some of all others."""
         chosen, values = [np.zeros(0, dtype=int)], [np.zeros(0)]
         sources = range(1, len(self.history.sources))
         for source in sources:
-            there = np.flatnonzero((self.history.source == source) & np.isfinite(self._z[:, j]))
+            there = np.flatnonzero((self.history.source[:until] == source) & np.isfinite(self._z[:until, j]))
             z = self._z[there, j]
             if not _varied(z):
                 continue
+            z = _squashed(z, float(np.quantile(z, _QUANTILE)))
             z = (z - z.mean()) / z.std()
             most = MOST_TRIALS // len(sources)
             if len(there) > most:
@@ -353,9 +347,8 @@ class Outlook:
         return Data(features, (values - centre) / scale, np.zeros(len(values), dtype=bool), centre, scale)
 
     def _excess_data(self, i: int, until: int) -> Data:
-        return self._price_data(
-            self.history.excess[:, i], None if self.survey is None else self.survey.excess[:, i], until
-        )
+        surveyed = None if self.survey is None else self.survey.excess[:, i]
+        return self._price_data(self.history.excess[:, i], surveyed, until)
 
     def _seconds_data(self, until: int) -> Data:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -365,6 +358,12 @@ class Outlook:
 def _first(indices: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """Return half of `MOST_TRIALS` of the trials, best ranks first."""
     return indices[np.argsort(ranks(losses[indices]), kind="stable")[: MOST_TRIALS // 2]]
+
+
+def _squashed(values: np.ndarray, high: float) -> np.ndarray:
+    """Return losses with what is beyond `high` drawn near it: at most as far above as the best is below."""
+    span = max(high - float(values.min()), 1e-12)
+    return np.where(values > high, high + span * np.tanh((values - high) / span), values)
 
 
 def _varied(values: np.ndarray) -> bool:

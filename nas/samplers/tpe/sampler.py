@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
@@ -64,7 +65,7 @@ class TPE:
     Args:
         gated: whether prices tell something; else nothing is priced.
         seed: of the survey.
-        n_startup: trials of the first design; a third of it where there is evidence.
+        n_startup: trials of the first design; every other of them is chosen by evidence, where there is any.
         n_candidates: architectures looked at for one proposal.
         explore: share of the proposals drawn uniformly from all there is, so that no region is given up.
         other: how much a trial counts at the other positions of a repeat, in the densities.
@@ -134,9 +135,13 @@ class TPE:
         taken = self.history.taken | {arch.fingerprint() for arch in pending}
         if self.gated and self._survey is None and self.without not in ("survey", "prices"):
             self._survey = self._look_around(price)
-        n_begun = int(self.history.trained.sum()) + len(pending)
+        if not self.columns.names:
+            return self.fresh.draw(taken, rng)
+        n_trained = int(self.history.trained.sum())
+        n_begun = n_trained + len(pending)
         evidence = len(self.history.sources) > 1
-        if n_begun < self.n_startup and not evidence:
+        starting = n_begun < self.n_startup or n_trained < min(_LEAST_GOOD, self.n_startup)
+        if starting and (not evidence or n_begun % 2):  # by turns with evidence, which may be wrong
             design = [self._survey.archs[i] for i in self._survey.design] if self._survey else []
             return self._first(chain(design, self._draws(self.prior, rng)), taken, price, rng)
         if rng.random() < self.explore:
@@ -153,7 +158,10 @@ class TPE:
     def _look_around(self, price: Callable[[Architecture], Price]) -> Survey:
         """Price `N_SURVEYED` architectures drawn from the prior, the same whenever a study is taken up again."""
         rng = generator(self.seed, "survey")
-        drawn = (self.columns.architecture(row, rng) for row in self.activity.draw(self.prior, 2 * N_SURVEYED, rng))
+        rows = self.activity.draw(self.prior, 2 * N_SURVEYED, rng)
+        if self.belief.stated:  # a wrong prior would leave nothing good to learn from
+            rows[1::2] = self.activity.draw(self.uniform, N_SURVEYED, rng)
+        drawn = (self.columns.architecture(row, rng) for row in rows)
         allowed = {arch.fingerprint(): arch for arch in drawn if self.space.forbidden(arch) is None}
         archs = list(allowed.values())[:N_SURVEYED] or [self.space.sample(rng)]
         return survey(archs, self.features.of(self.columns.of(archs)), price, self.n_startup, rng)
@@ -227,6 +235,8 @@ class TPE:
             if self.without not in ("regression", "prices"):
                 means = outlook.known(known.losses, expected.gain[i])
                 judged = float(np.log(gain.expected(means, expected.deviation[i : i + 1])[0] + _TINY) + bonus[i])
+                if known.cost:
+                    judged += self.thrift * (expected.log_seconds[i] - math.log(known.cost))
             if chosen is None or (known.violation, -judged) < chosen[:2]:
                 chosen = known.violation, -judged, arch
         return chosen[2] if chosen else self._first([], taken, price, rng)
