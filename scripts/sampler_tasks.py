@@ -62,7 +62,7 @@ class Task:
         return [Objective(f"loss_{i}", "", "minimize", cheap=cheap) for i, cheap in enumerate(self.cheap)]
 
     def noisy(self, arch: Architecture, seed: int) -> tuple[float, ...]:
-        """Return what a training of `arch` under `seed` tells, costs in their unit; the same however often it is asked."""
+        """Return what a training of `arch` under `seed` tells, always the same; costs in their unit."""
         losses = (self.told or self.losses)(arch)
         rng = np.random.default_rng((seed, zlib.crc32(arch.to_json().encode())))
         error, *costs = (x + s * z for x, s, z in zip(losses, self.noise, rng.normal(size=len(losses)), strict=True))

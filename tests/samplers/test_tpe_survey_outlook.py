@@ -227,7 +227,7 @@ def test_what_was_learned_at_a_milestone_is_kept_until_the_next():
     history = History(COLUMNS, FEATURES, 2)
     for n in range(31, 41):
         history.update(trials[:n])
-        same = history.milestone() == memory.milestone
+        same = history.milestone() == memory.milestone[1]
         outlook(trials[:n], memory=memory)
         assert (memory.kernels["loss 0"] is first["loss 0"]) == same
         first = dict(memory.kernels)
@@ -253,10 +253,6 @@ HISTORIES = {
     "ties, then others": ties(60, until=55),
     "few successes": failing(60, {5, 18, 22, 30, 41, 53, 56, 57, 58, 59}),
     "more than are looked at": random_trials(2 * MOST_TRIALS, seed=4),
-    "a price that is not positive, late": [
-        *random_trials(58),
-        *[dataclasses.replace(o, losses=(0.5, 0.0)) for o in random_trials(2, 9)],
-    ],
 }
 
 

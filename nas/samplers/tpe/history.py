@@ -143,5 +143,5 @@ def _common(first: list[Observation], second: list[Observation]) -> int:
 
 def _numbers(values: Sequence[float | None], n: int) -> list[float]:
     """Return `n` numbers that can be squared: NaN for what is missing or below all numbers."""
-    known = [math.nan if value is None or value == -math.inf else float(value) for value in values]
-    return ([value if value == math.inf else max(-_HUGE, min(value, _HUGE)) for value in known] + [math.nan] * n)[:n]
+    known = [math.nan if value is None or not value > -math.inf else float(value) for value in values]
+    return ([v if v == math.inf or math.isnan(v) else max(-_HUGE, min(v, _HUGE)) for v in known] + [math.nan] * n)[:n]
