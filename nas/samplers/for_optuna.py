@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,15 +79,15 @@ class NasSampler(BaseSampler):
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         names = {f"p{i}": name for i, name in enumerate(search_space)}  # a name may be anything in Optuna
         space = infer_space(search_space, [t for t in trials if t.state in _KNOWN])
-        proposer = self._proposer(space, tuple(study.directions))
         archs = {t.number: _architecture(t, names, search_space) for t in trials}
         limits = list(dict.fromkeys(name for t in trials for name in t.constraints))
-        arch = proposer.propose(
-            [_observation(t, archs[t.number], study.directions, limits) for t in trials if t.state.is_finished()],
-            [archs[t.number] for t in trials if t.state == TrialState.RUNNING],
-            lambda _: Price((None,) * len(study.directions), 0.0),
-            generator(self.seed, "optuna", trial.number),
-        )
+        with _ONE_AT_A_TIME:  # `study.optimize(n_jobs=4)` asks from four threads
+            arch = self._proposer(space, tuple(study.directions)).propose(
+                [_observation(t, archs[t.number], study.directions, limits) for t in trials if t.state.is_finished()],
+                [archs[t.number] for t in trials if t.state == TrialState.RUNNING],
+                lambda _: Price((None,) * len(study.directions), 0.0),
+                generator(self.seed, "optuna", trial.number),
+            )
         return {names[key]: _external(search_space[names[key]], value) for key, value in arch.items}
 
     def sample_independent(
@@ -103,6 +104,9 @@ class NasSampler(BaseSampler):
             self._made = space, directions, make_sampler(self.spec, space, objectives, self.seed)
         return self._made[2]
 
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A sampler remembers what it computed. (Of the module, since samplers are copied and pickled.)"""
 
 _KNOWN = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of trials that asked for everything they wanted; a failed one may have been cut short."""

@@ -17,7 +17,9 @@ from nas.space.priors import FLOOR, SIGMA
 
 calm = settings(deadline=None, max_examples=150)
 UNIT = np.linspace(0.0, 1.0, 11)
-cuts = st.lists(st.floats(0, 1), max_size=20, unique=True).map(lambda inner: np.array(sorted({0.0, *inner, 1.0})))
+cuts = st.lists(st.floats(1e-6, 1 - 1e-6), max_size=20, unique_by=lambda x: round(x, 6)).map(
+    lambda inner: np.array(sorted({0.0, *inner, 1.0}))
+)
 
 
 @given(parameters, cuts)
