@@ -110,12 +110,15 @@ def main() -> None:
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of every trial, whatever the space says.")
 @click.option("--subset", type=float, help="Share of the training samples that trials are trained on.  [default: 1]")
-@click.option("--sampler", help="tpe, random, evolution, or optuna:NAME for any of Optuna's.  [default: tpe]")
+@click.option(
+    "--sampler",
+    help="tpe, random, evolution, or optuna:NAME for any of Optuna's; with arguments: 'tpe(thrift=0)'.  [default: tpe]",
+)
 @click.option(
     "--warm-start",
     multiple=True,
     metavar="RUN",
-    help="Folder of an earlier run (other budget, device or data) whose trials guide the sampler; repeat for several.",
+    help="Folder of an earlier run (other budget, device or data) whose trials guide tpe; repeat for several.",
 )
 @click.option("--runtime", help="In what latency is measured.  [default: onnxruntime]")
 @click.option("--seed", type=click.IntRange(min=0), help="Of everything that is random.  [default: 0]")
@@ -218,6 +221,8 @@ def _say_start(opened: Search) -> None:
         f"run        {opened.folder.path}",
     ]
     lines += [f"warm start {run}" for run in opened.earlier]
+    if opened.earlier and not getattr(opened.sampler, "uses_evidence", False):
+        lines.append("           which is of no use to this sampler; tpe learns from other runs")
     if opened.records or opened.interrupted:
         lines.append(
             f"resumed    {len(opened.records)} trials known, {len(opened.interrupted)} interrupted to run again"

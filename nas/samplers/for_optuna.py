@@ -200,7 +200,8 @@ def _observation(
         losses = tuple(-v if d == StudyDirection.MAXIMIZE else v for v, d in zip(values, directions, strict=True))
     violation = sum(max(value, 0.0) for value in trial.constraints.values())
     # A constraint of Optuna's is any number, at most 0 where it is kept: of unknown scale, so its size is tamed.
-    excess = tuple(math.asinh(trial.constraints.get(name, math.nan)) for name in limits)
+    # A missing one is the one `math.nan`, which equals itself where tuples are compared: nothing is told anew.
+    excess = tuple(math.asinh(trial.constraints[n]) if n in trial.constraints else math.nan for n in limits)
     if violation > 0:
         return Observation(arch, "over_budget", losses, violation, trial.number, excess)
     return Observation(arch, "failed" if values is None else "complete", losses, 0.0, trial.number, excess)

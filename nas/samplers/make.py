@@ -21,7 +21,7 @@ def make_sampler(
         spec: a name in `SAMPLERS`, or `optuna:CLASS` for a class of `optuna.samplers`; either one with
             keyword arguments in brackets, as Python literals.
         objectives: what is optimised, in the order of the losses.
-        seed: for samplers that own their randomness, which are Optuna's.
+        seed: for what a sampler draws before its first proposal, and for Optuna's, which own their randomness.
         gated: whether the sampler asks for prices before it chooses. None: where an objective is known before
             training. Say True where a budget limits a price that is no objective.
     Raises:
@@ -44,7 +44,7 @@ def make_sampler(
     if name not in SAMPLERS:
         raise NasError(did_you_mean("sampler", name, [*SAMPLERS, "optuna:<class>"]))
     factory = SAMPLERS[name]
-    known = set(inspect.signature(factory).parameters) - {"space", "objectives"}
+    known = set(inspect.signature(factory).parameters) - {"space", "objectives", "gated"}
     for option in options:
         if option not in known:
             raise NasError(f"sampler {spec!r}: {did_you_mean('argument', option, known)}")

@@ -45,7 +45,7 @@ class Observation:
     state: Literal["complete", "over_budget", "failed"]
 
     losses: tuple[float | None, ...]
-    """One per objective, minimised; all known of a complete trial, else the cheap ones at most."""
+    """One per objective, minimised; all known of a complete trial, else what is known."""
 
     violation: float = 0.0
     """As in `Price`."""

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, truncnorm
 from tpe_cases import PARAMETERS, any_spaces, drawn, exact_leaves, prior, seeds, spaces
 
-from nas.samplers import Observation
 from nas.samplers.fresh import every
 from nas.samplers.tpe.activity import Activity
 from nas.samplers.tpe.belief import Belief
@@ -18,8 +17,8 @@ from nas.samplers.tpe.cells import Cells
 from nas.samplers.tpe.columns import Columns
 from nas.samplers.tpe.densities import Densities, pooled
 from nas.samplers.tpe.density import bandwidth, density, kernel
-from nas.samplers.tpe.split import best, gamma, split
-from nas.space import Architecture, Categorical, Centre, Choice, Float, Integer, Repeat, Space, When
+from nas.samplers.tpe.split import best, gamma
+from nas.space import Categorical, Centre, Choice, Float, Integer, Repeat, Space, When
 
 
 @pytest.fixture(params=PARAMETERS)
@@ -252,27 +251,6 @@ def test_candidates_are_found_near_the_best_and_far_from_them():
 
 
 # --- split
-
-
-def seen(*states):
-    rng = np.random.default_rng(0)
-    arch = Architecture.of({"a": 1})
-    for state in states:
-        losses = (float(rng.integers(4)), float(rng.integers(4))) if state == "complete" else (None, None)
-        yield Observation(arch, state, losses, float(rng.integers(1, 5)) if state == "over_budget" else 0.0)
-
-
-@given(st.lists(st.sampled_from(["complete", "over_budget", "failed"]), max_size=30), st.integers(0, 8))
-def test_a_split_is_a_partition_and_only_complete_trials_are_good(states, n_good):
-    observations = list(seen(*states))
-    parts = split(observations, n_good)
-    assert sorted([*parts.good, *parts.bad]) == list(range(len(states)))
-    assert len(parts.good) == min(n_good, states.count("complete"))
-    assert all(states[i] == "complete" for i in parts.good)
-    order = [("complete", "over_budget", "failed").index(states[i]) for i in parts.bad]
-    assert order == sorted(order)
-    over = [observations[i].violation for i in parts.bad if states[i] == "over_budget"]
-    assert over == sorted(over)
 
 
 @given(st.lists(st.floats(), min_size=1, max_size=30), st.integers(1, 10))

@@ -191,7 +191,8 @@ class Outlook:
             trained = np.zeros_like(trained)
         self._trained = np.flatnonzero(trained)
         self.chosen = self._choose(self._trained)
-        self._reference = self._quantiles(np.flatnonzero(trained & (history.state == 0))[:n_startup])
+        self._first = np.flatnonzero(trained & (history.state == 0))[:n_startup]
+        self._reference = self._quantiles(self._first)
 
         self._losses = [self._figure(f"loss {j}", partial(self._loss_data, j)) for j in range(len(cheap))]
         self._budgets = [
@@ -200,7 +201,8 @@ class Outlook:
         self._seconds = self._figure("seconds", self._seconds_data)
         z = self._z[self.chosen]
         for j in np.flatnonzero(~cheap):
-            z[:, j] = self._losses[j].smooth()[: len(z)] if len(self._losses[j].data.values) else z[:, j]
+            own = self._losses[j].smooth()[~self._losses[j].data.evidence]
+            z[:, j] = own if len(own) else z[:, j]
         z = z[history.state[self.chosen] == 0]
         told = self._z[self.chosen[history.state[self.chosen] == 0]]
         usable = np.isfinite(z).all(axis=1)
@@ -301,7 +303,7 @@ class Outlook:
         values = self._z[chosen, j].copy()
         finite = np.isfinite(values)
         if finite.any():
-            values = _squashed(np.where(finite, values, math.inf), self._reference[j])
+            values = _squashed(np.where(finite, values, math.inf), self._quantiles(self._first[self._first < until])[j])
         else:
             chosen, values = chosen[:0], values[:0]
         features, others = self._evidence(j, until)
@@ -352,7 +354,8 @@ class Outlook:
 
     def _seconds_data(self, until: int) -> Data:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._price_data(np.log(self.history.seconds), None, until)
+            seconds = np.where(self.history.state == 0, self.history.seconds, math.nan)  # to fail fast is no merit
+            return self._price_data(np.log(seconds), None, until)
 
 
 def _first(indices: np.ndarray, losses: np.ndarray) -> np.ndarray:

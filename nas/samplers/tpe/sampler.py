@@ -53,7 +53,7 @@ class TPE:
 
     What is pending is believed to end as predicted, so that workers side by side spread out. Evidence from elsewhere
     (a cheaper fidelity, an earlier study) enters the regression as far as it agrees with the trials. Nothing is
-    proposed twice.
+    proposed twice while anything is left.
 
     Prices are looked at as logarithms: their unit, or a power of them, changes nothing. Losses count where they are
     better than three quarters of the first trials; prices where they are below three quarters of all, but for a share
@@ -83,6 +83,8 @@ class TPE:
     Cost: some 20 ms for a proposal with 30 of 115 parameters active, at 200 trials and at 10,000.
     """
 
+    uses_evidence = True
+
     def __init__(
         self,
         space: Space,
@@ -104,8 +106,9 @@ class TPE:
         for name, value in {"explore": explore, "other": other, "beyond": beyond}.items():
             if not 0 <= value <= 1:
                 raise NasError(f"tpe: {name} lies in [0, 1], got {value}")
-        if not (ratio >= 0 and thrift >= 0):
-            raise NasError(f"tpe: ratio and thrift are at least 0, got {ratio} and {thrift}")
+        for name, value in {"ratio": ratio, "thrift": thrift, "seed": seed}.items():
+            if not 0 <= value < math.inf:
+                raise NasError(f"tpe: {name} is at least 0 and finite, got {value}")
         if without and without not in COMPONENTS:
             raise NasError(f"tpe: without: {did_you_mean('component', without, COMPONENTS)}")
         self.gated, self.seed, self.n_startup, self.n_candidates = gated, seed, n_startup, n_candidates
@@ -159,19 +162,22 @@ class TPE:
         """Price `N_SURVEYED` architectures drawn from the prior, the same whenever a study is taken up again."""
         rng = generator(self.seed, "survey")
         rows = self.activity.draw(self.prior, 2 * N_SURVEYED, rng)
-        if self.belief.stated:  # a wrong prior would leave nothing good to learn from
+        if self.belief.stated:  # a wrong prior alone would leave nothing good to learn from
             rows[1::2] = self.activity.draw(self.uniform, N_SURVEYED, rng)
+            rows = rng.permutation(rows)
         drawn = (self.columns.architecture(row, rng) for row in rows)
         allowed = {arch.fingerprint(): arch for arch in drawn if self.space.forbidden(arch) is None}
         archs = list(allowed.values())[:N_SURVEYED] or [self.space.sample(rng)]
         return survey(archs, self.features.of(self.columns.of(archs)), price, self.n_startup, rng)
 
     def _draws(self, cumulative: list[np.ndarray], rng: np.random.Generator) -> Iterator[Architecture]:
-        """Yield draws; those that probably break a budget last."""
+        """Yield draws as they come; those that probably break a budget last, the surest of them last of all."""
         rows = self.activity.draw(cumulative, _N_EXPLORED, rng)
-        if self.gated and self.history.excess.shape[1]:
-            unlikely = self._outlook(rows[:0]).expect(rows).keeps < 0.5
-            rows = rows[np.argsort(unlikely, kind="stable")]
+        if cumulative is self.prior and self.belief.stated:
+            rows[1::2] = self.activity.draw(self.uniform, _N_EXPLORED // 2, rng)
+        if self.history.excess.shape[1]:
+            keeps = self._outlook(rows[:0]).expect(rows).keeps
+            rows = rows[np.argsort(np.where(keeps < 0.5, -keeps, -1.0), kind="stable")]
         return (self.columns.architecture(row, rng) for row in rows)
 
     def _first(
