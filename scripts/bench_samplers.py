@@ -61,6 +61,7 @@ TPES = tuple(name for name, (cls, _) in PEERS.items() if cls == "TPESampler")
 GATE = " +gate"
 DEFAULT = ("tpe", "random", *PEERS)
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+MOST_FORBIDDEN = 50
 MOST_BARREN = 10_000
 """Proposals in a row that are over budget, after which a run gives up."""
 N_TIMES, SHOWN_TIMES = 13, (6, 9, 12)
@@ -159,6 +160,7 @@ class Peer:
         self.suggestions = self.priced = 0
 
     def ask(self, number: int) -> Architecture:
+        forbidden = 0
         for _ in range(MOST_BARREN):
             started = time.process_time()
             trial = self.study.ask()
@@ -167,6 +169,9 @@ class Peer:
             self.suggestions += 1
             if self.task.space.forbidden(arch) is not None:
                 self.study.tell(trial, state=self.states.FAIL)
+                forbidden += 1
+                if forbidden % MOST_FORBIDDEN == 0:  # it insists; go on from an allowed one, as its user would
+                    self.study.enqueue_trial(self.task.space.sample(stream(self.seed, "allowed", number)).values)
                 continue
             if self.task.limited:
                 trial.set_constraint("budget", self.task.excess(arch))

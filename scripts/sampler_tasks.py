@@ -327,7 +327,7 @@ def mixed_surface(arch: Architecture) -> _Net:
     overfit = 0.03 * max(math.log10(1 + params) - 5.0, 0.0) * (1 - float(v["training.mixup"]) * 0.5)
     quality = capacity / (2.5 + 0.0) - depth_cost - 0.12 * jumps / n
     hurt = lr_cost + decay_cost + mixed + schedule + inner + overfit
-    accuracy = 0.95 * (1 - math.exp(-max(quality, 0.02))) * trained ** 0.5 * math.exp(-hurt)
+    accuracy = 0.95 * (1 - math.exp(-max(quality, 0.02))) * trained**0.5 * math.exp(-hurt)
     seconds = 0.5 + epochs * work * 2000 / 2e10 * (64 / int(v["training.batch_size"])) ** 0.3
     return _Net(1 - accuracy, latency, params + 1000.0, seconds)
 

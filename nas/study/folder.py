@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nas.errors import RunError
+from nas.objectives import Measurement, Prices
 from nas.records import Lines, TrialRecord, read_csv, write_csv
 from nas.space import Space
 from nas.study.config import StudyConfig
@@ -31,6 +33,7 @@ class RunFolder:
         self.exports = self.path / "exports"
         self.retrained = self.path / "retrained"
         self.warm_start = self.path / "warm_start.json"
+        self.prices = self.path / "prices.jsonl"
         self._lines: Lines = {}
 
     def create(self) -> None:
@@ -96,6 +99,23 @@ class RunFolder:
         if not self.path.is_dir():
             raise RunError(f"{self.path}: no such run folder; 'nas search --out {self.path}' makes one")
         return StudyConfig.read(self.config)
+
+    def keep_price(self, key: str, prices: Prices) -> None:
+        """Append what was measured of a network that is no trial (yet), so that nobody measures it again."""
+        line = json.dumps({"network": key, **{name: [m.value, m.low, m.high] for name, m in prices.items()}})
+        with self.prices.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def kept_prices(self) -> Iterator[tuple[str, Prices]]:
+        """Yield what `keep_price` wrote; a line that was cut short by a kill is left out."""
+        if not self.prices.exists():
+            return
+        for line in self.prices.read_text(encoding="utf-8").splitlines():
+            try:
+                kept = json.loads(line)
+                yield str(kept.pop("network")), {name: Measurement(*values) for name, values in kept.items()}
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue
 
     def checkpoint(self, number: int) -> Path:
         """Where the weights of a front member's trial are."""

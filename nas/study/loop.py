@@ -111,6 +111,9 @@ class Search:
             self._take_in(record)
             if record.prices:
                 self.evaluator.pricer.remember(record.key.split("-")[0], record.prices)
+        for key, prices in self.folder.kept_prices():
+            self.evaluator.pricer.remember(key, prices)
+        self._priced = set(self._by_arch)
         self._update_front(self.records)
         self._trained_before = self.trained
 
@@ -175,6 +178,9 @@ class Search:
         candidate = self.evaluator.candidate(arch)
         if candidate.record(0, self.budgets) is not None and arch not in self._by_arch:
             self._reject(candidate)
+        elif arch not in self._priced and arch not in self._by_arch:
+            self._priced.add(arch)
+            self.folder.keep_price(candidate.key.split("-")[0], candidate.prices)
         prices = {name: m.value for name, m in candidate.prices.items()}
         losses = tuple(o.loss(prices[o.name]) if o.name in prices else None for o in self.objectives)
         return Price(losses, candidate.violation(self.budgets), excesses(candidate.prices, self.budgets))
@@ -272,7 +278,8 @@ class Search:
             violation(record.prices, self.budgets),
             record.number,
             excesses(record.prices, self.budgets),
-            record.train_seconds or None,
+            # Where trials alone are counted time is no matter, and the order of a search does not hang on it.
+            (record.train_seconds or None) if self.limits.seconds is not None else None,
         )
 
     def _check_hope(self, at_least: int = NOTHING_KEPT) -> None:

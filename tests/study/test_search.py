@@ -553,3 +553,22 @@ def test_the_same_data_by_another_name_are_the_same_and_changed_ones_are_not(run
     changed = dataclasses.replace(digits, y_val=digits.y_val.flip(0))
     with pytest.raises(RunError, match="made on other data"):
         search(config, run, Limits(trials=20), changed, resume=True)
+
+
+def test_what_was_priced_and_not_trained_is_not_measured_again(tmp_path, digits, monkeypatch):
+    import nas.measure.price as price
+
+    measured = []
+    exported = price.price_exported
+    monkeypatch.setattr(price, "price_exported", lambda *args: measured.append(1) or exported(*args))
+    space = parse(FLOAT.replace("[4, 8, 12]", "{int: [4, 60]}"), name="wide")
+    config = config_of(space, sampler="tpe(n_startup=3)", budgets=("n_params<=400",))
+    search(config, tmp_path / "run", Limits(trials=3), digits)
+    first = len(measured)
+    assert first > 15  # the survey
+    kept = (tmp_path / "run" / "prices.jsonl").read_text().splitlines()
+    assert kept
+    with (tmp_path / "run" / "prices.jsonl").open("a") as file:
+        file.write('{"network": "cut sho')
+    search(config, tmp_path / "run", Limits(trials=4), digits, resume=True)
+    assert len(measured) - first <= 5  # what the one proposal priced
