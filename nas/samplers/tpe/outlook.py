@@ -111,8 +111,8 @@ class Figure:
         self._kernel = replace(kernel, agreement=_AGREES) if trusted else kernel
         self._fit(data)
 
-    def believe(self, features: np.ndarray) -> np.ndarray:
-        """Take what is predicted of some architectures for true, and return it."""
+    def believe(self, features: np.ndarray) -> None:
+        """Take what is predicted of some architectures for true."""
         mean, _ = self.predict(features, unsure=False)
         if self.regression is not None and len(features):
             d = self.data
@@ -123,7 +123,6 @@ class Figure:
                     np.concatenate([d.evidence, np.zeros(len(features), dtype=bool)]),
                 )
             )
-        return mean
 
     def smooth(self) -> np.ndarray:
         """Return the values of the data without their noise, (n,)."""
@@ -154,7 +153,8 @@ class Outlook:
         survey: prices seen beforehand.
         memory: of the same study.
         pending: (n_pending, n_parameters): what is being tried. It is believed to end as predicted, which takes the
-            uncertainty, and with it the gain, from its neighbourhood.
+            uncertainty, and with it the gain, from its neighbourhood; on the front it stands one deviation worse, since
+            the best of many predictions is too good to be true.
         n_startup: how many first trials stand for all there is.
         by_evidence: whether to look at evidence from elsewhere alone; trials then count as pending.
         beyond: whether to look at the whole range of prices, and not only where most of them lie.
@@ -211,7 +211,11 @@ class Outlook:
         self._span = np.maximum(self._reference - np.where(np.isfinite(ideal), ideal, self._reference - 1.0), 1e-9)
         if len(pending):
             believed = features.of(pending)
-            z = np.concatenate([z, np.stack([figure.believe(believed) for figure in self._losses], axis=1)])
+            predicted = [figure.predict(believed) for figure in self._losses]
+            prudent = np.stack([m if c else m + d for (m, d), c in zip(predicted, cheap, strict=True)], axis=1)
+            for figure in self._losses:
+                figure.believe(believed)
+            z = np.concatenate([z, prudent])
         self.front = self._gains(z[non_dominated(z)]) if len(z) else z
 
     def expect(self, rows: np.ndarray) -> Expected:
