@@ -792,7 +792,7 @@ def draw(rows: Sequence[Row], ours: str, path: Path) -> None:
                 axes.plot(scores.checkpoints, middle, color=colour, linewidth=width, label=label)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#eef1f4", linewidth=0.8)
-        axes.set_title(f"{name} ({result.group})", loc="left", fontsize=7.5)
+        axes.set_title(f"{name}\n({result.group})", loc="left", fontsize=7.5)
         axes.tick_params(labelsize=8)
     for axes in list(panels):
         axes.axis("off")  # left over
