@@ -206,7 +206,7 @@ def test_a_belief_is_a_factor_that_fades():
     columns = Columns(space)
     belief, rows = Belief(columns), columns.of(every(space))
     assert belief.stated
-    np.testing.assert_allclose(belief.score(rows, 40), belief.score(rows, 10) / 4)
+    np.testing.assert_allclose(belief.score(rows, 40), belief.score(rows, 10) / 16)
     p = [np.append(cells.prior * len(cells), 1.0) for cells in columns.cells]  # against one that is even
     ratio = p[0][rows[:, 0]] * p[1][rows[:, 1]]
     scores = belief.score(rows, 10)

@@ -186,7 +186,7 @@ def test_the_test_set_has_no_part_in_a_search(tmp_path, tiny, digits):
 def test_a_sampler_is_told_losses_and_what_a_price_breaks(tmp_path, tiny, digits):
     """Every loss is minimised, whatever the user asked for; what is over budget says by how much of the limit."""
     config = config_of(tiny, sampler="random", seed=1, budgets=("n_params<=300",), objectives=("accuracy", "n_params"))
-    with open_search(config, RunFolder(tmp_path / "run"), Limits(trials=10), task=digits) as opened:
+    with open_search(config, RunFolder(tmp_path / "run"), Limits(trials=10, seconds=600), task=digits) as opened:
         told_, propose = [], opened.sampler.propose
 
         def listening(seen, pending, price, rng):
@@ -572,3 +572,10 @@ def test_what_was_priced_and_not_trained_is_not_measured_again(tmp_path, digits,
         file.write('{"network": "cut sho')
     search(config, tmp_path / "run", Limits(trials=4), digits, resume=True)
     assert len(measured) - first <= 5  # what the one proposal priced
+
+
+def test_where_trials_alone_are_counted_no_sampler_hears_of_seconds(tmp_path, digits):
+    with open_search(config_of(parse(FLOAT)), RunFolder(tmp_path / "run"), Limits(trials=2), task=digits) as opened:
+        opened.run()
+        assert all(r.train_seconds for r in opened.records)
+        assert [o.cost for o in opened._seen] == [None, None]
