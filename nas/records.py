@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from nas.errors import RunError, SpaceError
-from nas.objectives import PRICES, Measurement
+from nas.objectives import PRICES, Measurement, Prices
 from nas.space import Architecture
 
 State: TypeAlias = Literal["complete", "over_budget", "stopped_early", "duplicate", "failed"]
@@ -23,6 +23,16 @@ COLUMNS = (
     *("loss", "duplicate_of", "reason"),
 )
 """First columns of trials.csv and front.csv; one per parameter path follows, empty where it is inactive."""
+
+
+def plain_prices(prices: Prices) -> dict[str, list[float]]:
+    """Return prices as JSON-able values: of each the value and the ends of its interval."""
+    return {name: [m.value, m.low, m.high] for name, m in prices.items()}
+
+
+def read_prices(plain: Mapping[str, Sequence[float]]) -> Prices:
+    """Undo `plain_prices`."""
+    return {name: Measurement(*values) for name, values in plain.items()}
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class TrialRecord:
         """Return what a storage keeps beside number and architecture, as JSON-able values."""
         return {
             "state": self.state,
-            "prices": {name: [m.value, m.low, m.high] for name, m in self.prices.items()},
+            "prices": plain_prices(self.prices),
             "scores": dict(self.scores),
             "epochs": self.epochs,
             "train_seconds": self.train_seconds,
@@ -83,7 +93,7 @@ class TrialRecord:
             number=number,
             arch=arch,
             state=kept["state"],
-            prices={name: Measurement(*values) for name, values in kept["prices"].items()},
+            prices=read_prices(kept["prices"]),
             scores=kept["scores"],
             epochs=kept["epochs"],
             train_seconds=kept["train_seconds"],

@@ -206,17 +206,17 @@ def walk(root: Group, choose: Choose) -> tuple[dict[str, Scalar], dict[str, Tree
             return here.value
         if isinstance(here, Group):
             named = here.fields.items()
-            return _present_items({k: visit(c, _join(path, k), _join(role, k), path, at) for k, c in named})
+            return _present_items({k: visit(c, join(path, k), join(role, k), path, at) for k, c in named})
         if isinstance(here, Choice):
             name = str(decide(path, role, here.names, at))
-            return {name: visit(here.options[name], _join(path, name), _join(role, name), path, at) or {}}
+            return {name: visit(here.options[name], join(path, name), join(role, name), path, at) or {}}
         if isinstance(here, Chain):
-            return _present(visit(c, _join(path, i), _join(role, i), path, at) for i, c in enumerate(here.items))
+            return _present(visit(c, join(path, i), join(role, i), path, at) for i, c in enumerate(here.items))
         if isinstance(here, Repeat):
             times = _count_role(role, at)
-            count = visit(here.count, _join(path, "repeat"), times, path, at)
+            count = visit(here.count, join(path, "repeat"), times, path, at)
             positions = range(int(count))  # type: ignore[arg-type]  # a repeat counts in integers
-            return _present(visit(here.block, _join(path, i), role, path, (*at, (times, i))) for i in positions)
+            return _present(visit(here.block, join(path, i), role, path, (*at, (times, i))) for i in positions)
         return decide(path, role, here, at)
 
     tree = visit(root, "", "", "", ())
@@ -248,19 +248,19 @@ def slots(root: Group) -> dict[str, Slot]:
             fixed[path] = here.value
         elif isinstance(here, Group):
             for name, child in here.fields.items():
-                visit(child, _join(path, name), _join(role, name), path, at)
+                visit(child, join(path, name), join(role, name), path, at)
         elif isinstance(here, Choice):
             found[path] = Slot(path, role, here.names, at)
             for name, option in here.options.items():
-                visit(option, _join(path, name), _join(role, name), path, at)
+                visit(option, join(path, name), join(role, name), path, at)
         elif isinstance(here, Chain):
             for i, child in enumerate(here.items):
-                visit(child, _join(path, i), _join(role, i), path, at)
+                visit(child, join(path, i), join(role, i), path, at)
         elif isinstance(here, Repeat):
             times = _count_role(role, at)
-            visit(here.count, _join(path, "repeat"), times, path, at)
+            visit(here.count, join(path, "repeat"), times, path, at)
             for i in range(here.most):
-                visit(here.block, _join(path, i), role, path, (*at, (times, i)))
+                visit(here.block, join(path, i), role, path, (*at, (times, i)))
         else:
             found[path] = Slot(path, role, here, at)
 
@@ -357,7 +357,7 @@ def _present_items(items: Mapping[str, Tree | None]) -> dict[str, Tree]:
 
 def _count_role(role: str, at: At) -> str:
     """Return the role of a repeat's count; directly within another repeat it is not that one's `body.repeat`."""
-    name = _join(role, "repeat")
+    name = join(role, "repeat")
     while any(repeat == name for repeat, _ in at):
         name += ".repeat"
     return name
@@ -367,7 +367,8 @@ def _said(here: Node) -> str:
     return describe(here) if isinstance(here, Float) else f"a {type(here).__name__}"
 
 
-def _join(path: str, part: str | int) -> str:
+def join(path: str, part: str | int) -> str:
+    """Return the path of a part of what is at `path`."""
     return f"{path}.{part}" if path else str(part)
 
 

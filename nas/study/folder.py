@@ -13,8 +13,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nas.errors import RunError
-from nas.objectives import Measurement, Prices
-from nas.records import Lines, TrialRecord, read_csv, write_csv
+from nas.objectives import Prices
+from nas.records import Lines, TrialRecord, plain_prices, read_csv, read_prices, write_csv
 from nas.space import Space
 from nas.study.config import StudyConfig
 
@@ -102,7 +102,7 @@ class RunFolder:
 
     def keep_price(self, key: str, prices: Prices) -> None:
         """Append what was measured of a network that is no trial (yet), so that nobody measures it again."""
-        line = json.dumps({"network": key, **{name: [m.value, m.low, m.high] for name, m in prices.items()}})
+        line = json.dumps({"network": key, **plain_prices(prices)})
         with self.prices.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -113,7 +113,7 @@ class RunFolder:
         for line in self.prices.read_text(encoding="utf-8").splitlines():
             try:
                 kept = json.loads(line)
-                yield str(kept.pop("network")), {name: Measurement(*values) for name, values in kept.items()}
+                yield str(kept.pop("network")), read_prices(kept)
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
 

@@ -7,7 +7,7 @@ import numpy as np
 from nas.samplers.tpe.cells import Cells
 from nas.space import Categorical, Chain, Choice, Fixed, Float, Group, Integer, Repeat, Space, When
 from nas.space.conditions import Test
-from nas.space.tree import Node
+from nas.space.tree import Node, join
 
 Need = tuple[int, np.ndarray]
 """A column, and for each of its cells whether it allows the parameter; the last entry is for "not active"."""
@@ -75,26 +75,26 @@ class Activity:
             self._fixed[path] = needs
         elif isinstance(here, Group):
             for name, child in here.fields.items():
-                self._visit(child, _join(path, name), path, needs)
+                self._visit(child, join(path, name), path, needs)
         elif isinstance(here, Choice):
             column = self._paths[path]
             self.needs[column] = needs
             for i, (name, option) in enumerate(here.options.items()):
                 only = np.zeros(len(here.options) + 1, dtype=bool)
                 only[i] = True
-                self._visit(option, _join(path, name), path, (*needs, (column, only)))
+                self._visit(option, join(path, name), path, (*needs, (column, only)))
         elif isinstance(here, Chain):
             for i, child in enumerate(here.items):
-                self._visit(child, _join(path, str(i)), path, needs)
+                self._visit(child, join(path, i), path, needs)
         elif isinstance(here, Repeat):
-            times = _join(path, "repeat")
+            times = join(path, "repeat")
             self._visit(here.count, times, path, needs)
             for i in range(here.most):
                 more: tuple[Need, ...] = ()
                 if times in self._paths:
                     counts = self._cells[self._paths[times]].values
                     more = ((self._paths[times], np.array([*(int(c) > i for c in counts), False])),)
-                self._visit(here.block, _join(path, str(i)), path, (*needs, *more))
+                self._visit(here.block, join(path, i), path, (*needs, *more))
         else:
             assert isinstance(here, Categorical | Integer | Float)
             self.needs[self._paths[path]] = needs
@@ -104,7 +104,3 @@ class Activity:
             return self._fixed[path]  # a constant passes its tests, or the space would have been refused
         column = self._paths[path]
         return ((column, np.array([*(test.holds(value) for value in self._cells[column].values), False])),)
-
-
-def _join(path: str, part: str) -> str:
-    return f"{path}.{part}" if path else part
