@@ -94,19 +94,22 @@ class Data:
 class Figure:
     """A regression in the units of its figure; where all values are alike it says their mean."""
 
-    def __init__(self, name: str, data: Data, early: Data, features: Features, memory: Memory, trusted: bool) -> None:
-        """Fit the data, with the kernel learned from the `early` ones, those before the milestone."""
+    def __init__(
+        self, name: str, data: Data, early: Callable[[], Data], features: Features, memory: Memory, trusted: bool
+    ) -> None:
+        """Fit the data; the kernel is learned from the `early` ones, before the milestone, unless it is known."""
         self.data, self._group = data, features.group
         self.regression: Regression | None = None
         if not _varied(data.values):
             return
         kernel = memory.kernels.get(name)
         if kernel is None:
-            told = early if _varied(early.values) else data
+            before = early()
+            told = before if _varied(before.values) else data
             kernel = Regression.learn(
                 told.features, told.values, told.evidence, features.group, features.start, relevant=memory.relevance
             )
-            if told is early:
+            if told is before:
                 memory.kernels[name] = kernel
         self._kernel = replace(kernel, agreement=_AGREES) if trusted else kernel
         self._fit(data)
@@ -192,7 +195,7 @@ class Outlook:
         self._trained = np.flatnonzero(trained)
         self.chosen = self._choose(self._trained)
         self._first = np.flatnonzero(trained & (history.state == 0))[:n_startup]
-        self._reference = self._quantiles(self._first)
+        self._reference = np.array([self._quantile(j, self._first) for j in range(len(cheap))])
 
         self._losses = [self._figure(f"loss {j}", partial(self._loss_data, j)) for j in range(len(cheap))]
         self._budgets = [
@@ -271,29 +274,26 @@ class Outlook:
         lot = np.random.default_rng(0).random(len(self.history))[rest]  # a trial keeps its lot
         return np.concatenate([good, rest[np.argsort(lot)[: MOST_TRIALS - len(good)]]])
 
-    def _quantiles(self, first: np.ndarray) -> np.ndarray:
-        """Return the reference point: of prices from the survey, of losses from the first trials or the evidence."""
-        columns = []
-        for j in range(len(self.cheap)):
-            share = _QUANTILE
-            if self.cheap[j]:
-                surveyed = np.zeros(0) if self.survey is None else self.scaled(self.survey.losses)[:, j]
-                told = surveyed if len(surveyed) else self._z[first, j]
-                if self.beyond:
-                    told, share = np.concatenate([told, self._z[:, j]]), 1.0
-            elif self.by_evidence:
-                told = self._evidence(j, len(self.history))[1]
-            else:
-                told = self._z[first, j]
-            told = told[np.isfinite(told)]
-            columns.append(np.quantile(told, share) if len(told) else 0.0)
-        return np.array(columns)
+    def _quantile(self, j: int, first: np.ndarray) -> float:
+        """Return the reference point of a loss: a price's from the survey, others from first trials or evidence."""
+        share = _QUANTILE
+        if self.cheap[j]:
+            surveyed = np.zeros(0) if self.survey is None else self.scaled(self.survey.losses)[:, j]
+            told = surveyed if len(surveyed) else self._z[first, j]
+            if self.beyond:
+                told, share = np.concatenate([told, self._z[:, j]]), 1.0
+        elif self.by_evidence:
+            told = self._evidence(j, len(self.history))[1]
+        else:
+            told = self._z[first, j]
+        told = told[np.isfinite(told)]
+        return float(np.quantile(told, share)) if len(told) else 0.0
 
     # ---------------------------------------------------------------- what the regressions are fitted to
 
     def _figure(self, name: str, data: Callable[[int], Data]) -> Figure:
         name += " by evidence" if self.by_evidence else ""
-        early = data(self.milestone) if name not in self.memory.kernels else data(0)
+        early = partial(data, self.milestone)
         return Figure(name, data(len(self.history)), early, self.features, self.memory, self.by_evidence)
 
     def _loss_data(self, j: int, until: int) -> Data:
@@ -307,7 +307,7 @@ class Outlook:
         values = self._z[chosen, j].copy()
         finite = np.isfinite(values)
         if finite.any():
-            values = _squashed(np.where(finite, values, math.inf), self._quantiles(self._first[self._first < until])[j])
+            values = _squashed(np.where(finite, values, math.inf), self._quantile(j, self._first[self._first < until]))
         else:
             chosen, values = chosen[:0], values[:0]
         features, others = self._evidence(j, until)
