@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from sampler_tasks import DATA, Task, development, mixed_space, mixed_surface, stream
+from sampler_tasks import DATA, Task, development, mixed_proxies, mixed_space, mixed_surface, stream
 from sampler_tasks_aside import aside
 
 from nas.errors import NasError
@@ -79,10 +79,13 @@ class Searcher(Protocol):
     """Somebody who is asked what to evaluate and told what came out."""
 
     cpu_seconds: float
-    """Spent on suggestions, without prices."""
+    """Spent on suggestions, without what is asked meanwhile."""
     suggestions: int
     price_seconds: float
+    """Spent on prices and proxies."""
     priced: int
+    described: int
+    """Architectures whose proxies were asked for, each counted once."""
 
     def ask(self, number: int) -> Architecture: ...
 
@@ -94,11 +97,13 @@ class Ours:
 
     def __init__(self, task: Task, spec: str, seed: int, *, tell_cost: bool = False) -> None:
         gated = task.limited is not None or any(task.cheap)
-        self.sampler = make_sampler(spec, task.space, task.objectives, seed, gated=gated)
+        told = self.describe if task.proxies else None
+        self.sampler = make_sampler(spec, task.space, task.objectives, seed, gated=gated, describe=told)
         self.task, self.seed, self.tell_cost = task, seed, tell_cost
         self.seen: list[Observation] = []
         self.pending: dict[int, Architecture] = {}
         self.prices: dict[Architecture, Price] = {}
+        self.proxies: dict[Architecture, tuple[float, ...]] = {}
         self.cpu_seconds = self.price_seconds = 0.0
         self.suggestions = self.priced = 0
 
@@ -131,6 +136,18 @@ class Ours:
         self.price_seconds += time.process_time() - started
         return self.prices[arch]
 
+    def describe(self, arch: Architecture) -> tuple[float, ...]:
+        started = time.process_time()
+        if arch not in self.proxies:
+            assert self.task.proxies is not None
+            self.proxies[arch] = self.task.proxies(arch)
+        self.price_seconds += time.process_time() - started
+        return self.proxies[arch]
+
+    @property
+    def described(self) -> int:
+        return len(self.proxies)
+
     def tell(self, number: int, arch: Architecture) -> None:
         del self.pending[number]
         cost = self.task.seconds(arch) if self.tell_cost else None
@@ -157,7 +174,7 @@ class Peer:
         self.study = optuna.create_study(directions=["minimize"] * len(task.cheap), sampler=sampler)
         self.pending: dict[int, Any] = {}
         self.cpu_seconds = self.price_seconds = 0.0
-        self.suggestions = self.priced = 0
+        self.suggestions = self.priced = self.described = 0
 
     def ask(self, number: int) -> Architecture:
         forbidden = 0
@@ -278,6 +295,7 @@ def search(task: Task, job: Job) -> Row:
         "ms": round(1e3 * asked.cpu_seconds / asked.suggestions, 2),
         "price_s": round(asked.price_seconds, 3),
         "priced": round(asked.priced / asked.suggestions, 2),
+        "described": round(asked.described / asked.suggestions, 2),
         "duplicates": len(evaluated) - len(set(evaluated)),
     }
 
@@ -538,7 +556,8 @@ class Scores:
         return float(self.quartiles(evaluations)[1])
 
     def mean(self, key: str) -> float:
-        return float(np.mean([row[key] for row in self.rows.values()]))
+        """Return the mean over seeds; what runs from before it was counted do not have is 0."""
+        return float(np.mean([row.get(key, 0) for row in self.rows.values()]))
 
 
 def scores(rows: Iterable[Row]) -> dict[str, Scores]:
@@ -602,6 +621,7 @@ class TaskResult:
             *map(str, shown),
             "ms",
             "priced",
+            "described",
             "duplicates",
             f"{self.ours} ahead at {self.end}",
             "p",
@@ -612,7 +632,8 @@ class TaskResult:
             for c in shown:
                 low, middle, high = scores.quartiles(c) if c in scores.checkpoints else (math.nan,) * 3
                 cells.append(f"{middle:.3f} ({low:.3f}-{high:.3f})" if c in scores.checkpoints else "")
-            cells += [f"{scores.mean('ms'):.1f}", f"{scores.mean('priced'):.1f}", f"{scores.mean('duplicates'):.0f}"]
+            cells += [f"{scores.mean(key):.1f}" for key in ("ms", "priced", "described")]
+            cells.append(f"{scores.mean('duplicates'):.0f}")
             if self.ours in self.samplers and name != self.ours and self.end:
                 ahead, n, p = self.against(name)
                 cells += [f"{ahead} of {n}", f"{p:.2g}" + (" (tie)" if self.tied(name) else "")]
@@ -630,7 +651,7 @@ class TaskResult:
             for c in scores.checkpoints:
                 low, middle, high = (round(float(x), 4) for x in scores.quartiles(c))
                 row |= {f"median_{c}": middle, f"q1_{c}": low, f"q3_{c}": high}
-            row |= {key: round(scores.mean(key), 2) for key in ("ms", "price_s", "priced", "duplicates")}
+            row |= {key: round(scores.mean(key), 2) for key in ("ms", "price_s", "priced", "described", "duplicates")}
             if name == self.ours:
                 row |= {"target": self.target, "reached_after": self.reached()}
             elif self.ours in self.samplers and self.end:
@@ -844,7 +865,7 @@ def overhead_task(n_losses: int) -> Task:
         return (net.error, math.log10(net.latency_ms), math.log10(net.params))[:n_losses]
 
     cheap, noise = (False, True, True)[:n_losses], (0.01, 0.005, 0.0)[:n_losses]
-    return Task(f"mixed blocks, {n_losses} objectives", mixed_space(), losses, cheap, noise)
+    return Task(f"mixed blocks, {n_losses} objectives", mixed_space(), losses, cheap, noise, proxies=mixed_proxies)
 
 
 def measure_overhead(spec: str, n_losses: int, n_finished: int, n_suggestions: int) -> Row:
@@ -859,15 +880,16 @@ def measure_overhead(spec: str, n_losses: int, n_finished: int, n_suggestions: i
     asked = with_history(task, spec, drawn, told)
     before = peak_rss_mb()
     spent, arch = [], drawn[0]
-    price_seconds = priced = 0.0
+    price_seconds = priced = described = 0.0
     for i in range(n_suggestions + 1):
-        cpu, price_s, n_priced = asked.cpu_seconds, asked.price_seconds, asked.priced
+        cpu, price_s, n_priced, n_described = asked.cpu_seconds, asked.price_seconds, asked.priced, asked.described
         arch = asked.ask(i)
         asked.tell(i, arch)
         spent.append((asked.cpu_seconds - cpu) * 1e3)
         if i > 0:
             price_seconds += asked.price_seconds - price_s
             priced += asked.priced - n_priced
+            described += asked.described - n_described
     growth = peak_rss_mb() - before
     first, *rest = spent
     row = {
@@ -882,6 +904,7 @@ def measure_overhead(spec: str, n_losses: int, n_finished: int, n_suggestions: i
         "ms_first": round(first, 1),
         "price_ms": round(price_seconds * 1e3 / n_suggestions, 2),
         "priced": round(priced / n_suggestions, 2),
+        "described": round(described / n_suggestions, 2),
         "rss_growth_mb": round(growth, 1),
     }
     if not spec.startswith("peer:"):  # again, slower, to count what it allocates itself

@@ -24,6 +24,7 @@ from nas.samplers.evolution import mutate
 from nas.space import Architecture, Categorical, Choice, Float, Integer, Repeat, Space
 
 DATA = Path(os.environ.get("NAS_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
+SYNFLOW = Path(__file__).parents[1] / "results" / "samplers" / "synflow.npz"
 N_RANDOM = 10_000
 KEPT = 0.1
 """Share of the random architectures that keeps a tight budget."""
@@ -40,6 +41,7 @@ class Task:
         limited: architecture -> log10 of what a budget limits; the budget is the quantile that `KEPT` keeps.
         seconds: architecture -> simulated training time.
         told: architecture -> losses told instead of the noise-free ones, before noise.
+        proxies: architecture -> what is known of the untrained network; None where there is none.
         group: what the task is reported with.
     """
 
@@ -51,6 +53,7 @@ class Task:
     limited: Callable[[Architecture], float] | None = None
     seconds: Callable[[Architecture], float] = lambda arch: 1.0
     told: Callable[[Architecture], tuple[float, ...]] | None = None
+    proxies: Callable[[Architecture], tuple[float, ...]] | None = None
     listed: Callable[[], np.ndarray] | None = None
     """All noise-free losses there are, where they can be listed."""
     group: str = "development"
@@ -127,6 +130,15 @@ def _nasbench201() -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
+@cache
+def _synflow(table: str) -> np.ndarray:
+    """Return the synaptic flow of every network of a table, in its order."""
+    if not SYNFLOW.exists():
+        raise FileNotFoundError(f"{SYNFLOW} is missing; 'python scripts/sampler_synflow.py' writes it in some minutes")
+    with np.load(SYNFLOW) as file:
+        return file[table].astype(float)
+
+
 def nasbench201(data: str, device: str, *, group: str, priced: bool = True, with_cost: bool = True) -> Task:
     """NAS-Bench-201 (Dong & Yang, ICLR 2020): error of a cell of six edges against latency measured on a device.
 
@@ -139,6 +151,7 @@ def nasbench201(data: str, device: str, *, group: str, priced: bool = True, with
     test = 1 - table["test_acc_200ep_mean"][:, column].astype(float) / 100
     val = 1 - table["val_acc_200ep"][:, column].astype(float) / 100
     cost = np.log10(table["latency_ms"][:, list(table["devices"]).index(device)].astype(float))
+    size = np.log(np.stack([table["flops_M"], table["params_M"]], axis=1).astype(float))
     edges = [f"body.{i}" for i in range(6)]
 
     def find(arch: Architecture) -> int:
@@ -149,6 +162,10 @@ def nasbench201(data: str, device: str, *, group: str, priced: bool = True, with
             return lambda arch: (float(error[i := find(arch)]), float(cost[i]))
         return lambda arch: (float(error[find(arch)]),)
 
+    def proxies(arch: Architecture) -> tuple[float, ...]:
+        i = find(arch)
+        return float(_synflow("nasbench201")[i]), *size[i].tolist()
+
     return Task(
         name=f"nasbench201 {data} {device}" + ("" if priced else ", no price") + ("" if with_cost else ", error alone"),
         space=Space(input="image", root={"body": Repeat(6, Categorical(tuple(ops)))}),  # type: ignore[arg-type]
@@ -156,6 +173,7 @@ def nasbench201(data: str, device: str, *, group: str, priced: bool = True, with
         told=columns(val),
         cheap=(False, priced) if with_cost else (False,),
         noise=(0.0, 0.005) if with_cost else (0.0,),
+        proxies=proxies if priced else None,
         listed=lambda: np.stack([test, cost], axis=1) if with_cost else test[:, None],
         group=group,
     )
@@ -168,6 +186,7 @@ def nasbench_macro(*, group: str) -> Task:
     """
     with np.load(DATA / "nasbench_macro" / "nasbench_macro_cifar10.npz") as file:
         codes, accuracy, flops = file["encoding"], file["test_acc"].astype(float), file["flops"].astype(float)
+        size = np.log(np.stack([flops, file["params"].astype(float)], axis=1))
     row = {tuple(code): i for i, code in enumerate(codes.tolist())}
     layers = ("identity", "mbconv_3", "mbconv_6")
     error, cost = 1 - accuracy.mean(axis=1) / 100, np.log10(flops)
@@ -179,6 +198,10 @@ def nasbench_macro(*, group: str) -> Task:
         i = find(arch)
         return float(error[i]), float(cost[i])
 
+    def proxies(arch: Architecture) -> tuple[float, ...]:
+        i = find(arch)
+        return float(_synflow("nasbench_macro")[i]), *size[i].tolist()
+
     return Task(
         name="nasbench-macro cifar10 flops",
         space=Space(input="image", root={"body": Repeat(8, Choice(list(layers)))}),  # type: ignore[arg-type]
@@ -186,6 +209,7 @@ def nasbench_macro(*, group: str) -> Task:
         told=lambda arch: (1 - float(accuracy[find(arch), 0]) / 100, losses(arch)[1]),
         cheap=(False, True),
         noise=(0.0, 0.0),
+        proxies=proxies,
         listed=lambda: np.stack([error, cost], axis=1),
         group=group,
     )
@@ -248,6 +272,7 @@ class _Net:
     error: float
     latency_ms: float
     params: float
+    macs: float
     seconds: float
 
 
@@ -261,7 +286,7 @@ def mixed_surface(arch: Architecture) -> _Net:
     n = int(v["body.repeat"])
     length, channels, latency, params, capacity, previous = 64.0, 12.0, 0.2, 0.0, 0.0, ""
     depth_cost, jumps, n_attention, n_recurrent = 0.0, 0.0, 0, 0
-    work = 0.0
+    work = total_macs = 0.0
     for i in range(n):
         at, kind = i / max(n - 1, 1), str(v[f"body.{i}"])
         p = f"body.{i}.{kind}."
@@ -303,6 +328,7 @@ def mixed_surface(arch: Architecture) -> _Net:
         capacity += gain * math.log2(1 + width / 8) / (1 + 0.25 * i)
         latency += 0.015 + macs * slow / 4e6
         work += macs * slow
+        total_macs += macs
         params += weights
         channels, previous = width, kind
     residual = sum(bool(v.get(f"body.{i}.conv.skip")) for i in range(n)) + n_attention
@@ -329,7 +355,13 @@ def mixed_surface(arch: Architecture) -> _Net:
     hurt = lr_cost + decay_cost + mixed + schedule + inner + overfit
     accuracy = 0.95 * (1 - math.exp(-max(quality, 0.02))) * trained**0.5 * math.exp(-hurt)
     seconds = 0.5 + epochs * work * 2000 / 2e10 * (64 / int(v["training.batch_size"])) ** 0.3
-    return _Net(1 - accuracy, latency, params + 1000.0, seconds)
+    return _Net(1 - accuracy, latency, params + 1000.0, total_macs + 1000.0, seconds)
+
+
+def mixed_proxies(arch: Architecture) -> tuple[float, ...]:
+    """Logarithms of the multiply-adds and the parameters of an architecture of `mixed_space`."""
+    net = mixed_surface(arch)
+    return math.log(net.macs), math.log(net.params)
 
 
 def mixed(*, budget: bool, group: str, priced: bool = True) -> Task:
@@ -347,6 +379,7 @@ def mixed(*, budget: bool, group: str, priced: bool = True) -> Task:
         noise=(0.01, 0.0 if budget else 0.005),
         limited=(lambda arch: math.log10(mixed_surface(arch).latency_ms)) if budget else None,
         seconds=lambda arch: mixed_surface(arch).seconds,
+        proxies=mixed_proxies if priced else None,
         group=group,
     )
 

@@ -122,6 +122,7 @@ class _Net:
     error: float
     latency_ms: float
     params: float
+    macs: float
     seconds: float
 
 
@@ -215,6 +216,7 @@ class _Stages:
         channels, kind_before = float(v["stem.width"]), "stem"
         resolution = 32.0 / float(v["stem.patch"])
         latency, params, capacity = 0.05 + 0.4e-3 * channels * (resolution / 16) ** 2, 48.0 * channels, 0.0
+        macs = params * resolution**2
         for s in range(int(v["body.repeat"])):
             stage = f"body.{s}."
             width = float(v[stage + "width"])
@@ -249,6 +251,7 @@ class _Stages:
                 layer = weights * resolution**2 * spread * self.speed[kind] * self.fused[kind_before, kind]
                 latency += 0.03 + layer * 1e-7 * (1.0 if width % 32 == 0 else 1.2)
                 params += weights + 4 * width
+                macs += weights * resolution**2 * spread
                 capacity += share * math.log2(1 + width / 16) * (1 + 0.15 * math.log(inner))
                 channels, kind_before = width, kind
             capacity += 0.25 * math.log2(max(resolution, 2.0)) / (s + 1)
@@ -266,7 +269,7 @@ class _Stages:
         error = 0.05 + 0.85 / (1 + math.exp(0.5 * (quality - 1.8)))
         epochs = int(v["training.epochs"])
         seconds = 1.0 + 0.8 * epochs * latency**0.7 * (256 / float(v["training.batch_size"])) ** 0.35
-        return _Net(error, latency, params, seconds)
+        return _Net(error, latency, params, macs, seconds)
 
     def _lost(self, v: dict[str, Scalar], n: int, params: float, n_by_kind: dict[str, int]) -> float:
         """Return what learning rate, length and regularisation of the training take from quality."""
@@ -311,13 +314,17 @@ def stages(name: str, *, prices: tuple[str, ...], told_before: bool = True, budg
 
     Args:
         prices: `latency_ms` and `params`, those that are objectives beside the error.
-        told_before: whether the prices are known before training.
+        told_before: whether the prices are known before training, and with them the size of the network.
     """
     net = stages_surface()
 
     def losses(arch: Architecture) -> tuple[float, ...]:
         found = net(arch)
         return (found.error, *(math.log10(getattr(found, price)) for price in prices))
+
+    def proxies(arch: Architecture) -> tuple[float, ...]:
+        found = net(arch)
+        return math.log(found.macs), math.log(found.params)
 
     return Task(
         name=name,
@@ -327,6 +334,7 @@ def stages(name: str, *, prices: tuple[str, ...], told_before: bool = True, budg
         noise=(0.01, *(0.005 if price == "latency_ms" else 0.0 for price in prices)),
         limited=(lambda arch: math.log10(net(arch).latency_ms)) if budget else None,
         seconds=lambda arch: net(arch).seconds,
+        proxies=proxies if told_before else None,
         group=GROUP,
     )
 

@@ -37,6 +37,10 @@ class Pricer:
             self._known[key] = self._price(network)
         return self._known[key]
 
+    def known(self, network: Network) -> Prices | None:
+        """Return the prices of a network that was priced before; None, and nothing is measured, for another."""
+        return self._known.get(network_key(network))
+
     def remember(self, key: str, prices: Prices) -> None:
         """Take over what an earlier process has measured of the network `key`."""
         self._known.setdefault(key, prices)

@@ -8,12 +8,18 @@ from collections.abc import Sequence
 
 from nas.errors import NasError, did_you_mean
 from nas.objectives import Objective
-from nas.samplers.proposer import SAMPLERS, Proposer
+from nas.samplers.proposer import SAMPLERS, Describe, Proposer
 from nas.space import Space
 
 
 def make_sampler(
-    spec: str, space: Space, objectives: Sequence[Objective], seed: int, *, gated: bool | None = None
+    spec: str,
+    space: Space,
+    objectives: Sequence[Objective],
+    seed: int,
+    *,
+    gated: bool | None = None,
+    describe: Describe | None = None,
 ) -> Proposer:
     """Return the sampler that `spec` names.
 
@@ -24,6 +30,7 @@ def make_sampler(
         seed: for what a sampler draws before its first proposal, and for Optuna's, which own their randomness.
         gated: whether the sampler asks for prices before it chooses. None: where an objective is known before
             training. Say True where a budget limits a price that is no objective.
+        describe: tells the zero-cost proxies of an architecture, for a sampler that can use them.
     Raises:
         NasError: no such sampler or argument, or an argument that is no literal.
 
@@ -44,7 +51,7 @@ def make_sampler(
     if name not in SAMPLERS:
         raise NasError(did_you_mean("sampler", name, [*SAMPLERS, "optuna:<class>"]))
     factory = SAMPLERS[name]
-    known = set(inspect.signature(factory).parameters) - {"space", "objectives", "gated"}
+    known = set(inspect.signature(factory).parameters) - {"space", "objectives", "gated", "describe"}
     for option in options:
         if option not in known:
             raise NasError(f"sampler {spec!r}: {did_you_mean('argument', option, known)}")
@@ -54,6 +61,8 @@ def make_sampler(
     if "seed" in known:
         options.setdefault("seed", seed)
     options.setdefault("gated", any(o.cheap for o in objectives) if gated is None else gated)
+    if "describe" in inspect.signature(factory).parameters:
+        options["describe"] = describe
     try:
         return factory(space, objectives, **options)  # type: ignore[arg-type]  # names checked above
     except TypeError as error:

@@ -15,8 +15,15 @@ from nas.space import Architecture, Space
 MOST_PRICED = 5
 """How many candidates a sampler prices for one proposal: a new price is a measurement of some 60 ms."""
 
+MOST_DESCRIBED = 10
+"""How many candidates it asks for their zero-cost proxies for one proposal: 10 to 40 ms for a new network."""
+
 N_SURVEYED = 40
 """How many it may price once, before its first proposal, to see what there is."""
+
+
+Describe = Callable[[Architecture], tuple[float, ...]]
+"""Architecture -> its zero-cost proxies, always as many and in the same order; NaN for what cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,10 @@ class Proposer(Protocol):
 
 
 class SamplerFactory(Protocol):
-    """How a registered sampler is made: `SAMPLERS[name](space, objectives, gated=True)`."""
+    """How a registered sampler is made: `SAMPLERS[name](space, objectives, gated=True)`.
+
+    One that can use zero-cost proxies takes a further argument `describe`.
+    """
 
     def __call__(self, space: Space, objectives: Sequence[Objective], *, gated: bool = False) -> Proposer:
         """Return a sampler; `gated` says that prices tell something: budgets, or objectives known before training."""

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from nas.build import Network, build
 from nas.errors import BuildError, NasError, TrialFailed
+from nas.measure import count_macs
 from nas.measure.price import Pricer, network_key
+from nas.measure.synflow import synflow
 from nas.objectives import Budget, Measurement, Prices
 from nas.records import TrialRecord
 from nas.rng import torch_seed
@@ -72,6 +74,7 @@ class Evaluator:
     def __init__(self, config: StudyConfig, task: Task, pricer: Pricer) -> None:
         self.config, self.task, self.pricer = config, task, pricer
         self._known: dict[Architecture, Candidate] = {}
+        self._described: dict[str, tuple[float, float, float]] = {}
 
     def train_config(self, arch: Architecture) -> TrainConfig:
         """Return the training of an architecture, with what the study overrides."""
@@ -86,8 +89,7 @@ class Evaluator:
     def _candidate(self, arch: Architecture) -> Candidate:
         try:
             with as_trial_failed():
-                with torch_seeded(torch_seed(self.config.seed, "price")):
-                    network = build(self.config.space, arch, self.task.in_shape, self.task.n_outputs)
+                network = self._untrained(arch)
                 train = json.dumps(self.train_config(arch).to_tree(), sort_keys=True)
                 key = f"{network_key(network)}-{hashlib.sha256(train.encode()).hexdigest()[:16]}"
                 return Candidate(arch, key, self.pricer.price(network))
@@ -95,6 +97,38 @@ class Evaluator:
             return Candidate(arch, problem=f"cannot be built: {error}")
         except NasError as error:
             return Candidate(arch, problem=f"cannot be priced: {str(error).splitlines()[0]}")
+
+    def describe(self, arch: Architecture) -> tuple[float, float, float]:
+        """Return the zero-cost proxies of an architecture: synaptic flow, log multiply-adds, log parameters.
+
+        The logarithms are of 1 + the number. NaN stands for what cannot be told: all of a network that cannot be built,
+        a flow that is not finite. Nothing is measured, and networks that are built alike are looked at once.
+
+        Cost: 2 to 5 ms to build the network; where it is new, `synflow` and, unless it was priced, 5 to 15 ms for the
+        multiply-adds.
+        """
+        try:
+            with as_trial_failed():
+                network = self._untrained(arch)
+        except NasError:
+            return math.nan, math.nan, math.nan
+        key = network_key(network)
+        if key not in self._described:
+            self._described[key] = self._describe(network)
+        return self._described[key]
+
+    def _describe(self, network: Network) -> tuple[float, float, float]:
+        in_shape, known = self.task.in_shape, self.pricer.known(network)
+        return (
+            _told(lambda: synflow(network, in_shape)),
+            _told(lambda: math.log1p(known["macs"].value if known else count_macs(network, in_shape))),
+            math.log1p(sum(p.numel() for p in network.parameters())),
+        )
+
+    def _untrained(self, arch: Architecture) -> Network:
+        """Build the network that is priced and described: its weights start the same whenever that is."""
+        with torch_seeded(torch_seed(self.config.seed, "price")):
+            return build(self.config.space, arch, self.task.in_shape, self.task.n_outputs)
 
     def train(
         self,
@@ -184,6 +218,16 @@ def violation(prices: Prices, budgets: Sequence[Budget]) -> float:
 def excesses(prices: Prices, budgets: Sequence[Budget]) -> tuple[float, ...]:
     """Return `Budget.excess` for each budget, of the figure that has to keep it; infinite where nothing was priced."""
     return tuple(b.excess(b.worst(prices[b.objective])) if prices else math.inf for b in budgets)
+
+
+def _told(tell: Callable[[], float]) -> float:
+    """Return what `tell` does; NaN where it fails or the answer is not finite: a proxy is no reason to end a search."""
+    try:
+        with as_trial_failed():
+            told = tell()
+    except NasError:
+        return math.nan
+    return told if math.isfinite(told) else math.nan
 
 
 def _broken(budget: Budget, price: Measurement) -> str:

@@ -67,8 +67,8 @@ def open_search(
     """
     check_space(config.space)
     objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
-    sampler = make_sampler(config.sampler, config.space, objectives, config.seed, gated=bool(budgets) or None)
-    _try_out(config, objectives)
+    gated = bool(budgets) or None
+    _try_out(config, objectives, gated)
     meter = MeterApart(config.runtime)
     if resume:
         before = folder.read_config()
@@ -106,9 +106,12 @@ def open_search(
             storage.keep("calibration", meter.calibration.to_dict())
             write_json(folder.machine, {**describe(), "calibration": meter.calibration.to_dict()})
         records, interrupted = storage.load()
+        evaluator = Evaluator(config, task, Pricer(meter, task.in_shape, folder.path))
         yield Search(
-            evaluator=Evaluator(config, task, Pricer(meter, task.in_shape, folder.path)),
-            sampler=sampler,
+            evaluator=evaluator,
+            sampler=make_sampler(
+                config.sampler, config.space, objectives, config.seed, gated=gated, describe=evaluator.describe
+            ),
             storage=storage,
             folder=folder,
             objectives=objectives,
@@ -121,9 +124,9 @@ def open_search(
         )
 
 
-def _try_out(config: StudyConfig, objectives: Sequence[Objective]) -> None:
+def _try_out(config: StudyConfig, objectives: Sequence[Objective], gated: bool | None) -> None:
     """Let a sampler of the same kind propose once: what it cannot do is told before anything is written."""
-    sampler = make_sampler(config.sampler, config.space, objectives, config.seed)
+    sampler = make_sampler(config.sampler, config.space, objectives, config.seed, gated=gated)
     nothing_known = Price((None,) * len(objectives), 0.0)
     sampler.propose([], [], lambda arch: nothing_known, generator(config.seed, "trying out"))
 

@@ -48,3 +48,10 @@ def test_what_was_measured_before_is_not_measured_again(pricer: Pricer, tmp_path
     fresh = Pricer(pricer.meter, (1, 8, 8), tmp_path / "does not exist")
     fresh.remember(network_key(net()), known)
     assert fresh.price(net()) is known
+
+
+def test_what_is_known_is_looked_up_without_measuring(pricer: Pricer, tmp_path: Path) -> None:
+    fresh = Pricer(pricer.meter, (1, 8, 8), tmp_path / "does not exist")
+    assert fresh.known(net()) is None
+    fresh.remember(network_key(net()), pricer.price(net()))
+    assert fresh.known(net()) is pricer.price(net())

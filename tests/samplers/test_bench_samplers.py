@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import rankdata, spearmanr, wilcoxon
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -81,6 +81,54 @@ def test_the_best_of_nasbench_macro_is_the_published_one():
 def test_the_whole_of_a_table_scores_one():
     task = tasks.nasbench201("cifar100", "samsung_s7", group="development")
     assert task.score(task.listed()) == 1.0
+
+
+@needs["nasbench201"]
+@needs["nasbench_macro"]
+def test_proxies_of_the_tables_rank_their_networks():
+    for task in (tasks.nasbench201("cifar100", "raspi4", group=""), tasks.nasbench_macro(group="")):
+        rng = np.random.default_rng(0)
+        archs = [task.space.sample(rng) for _ in range(1000)]
+        flow, macs, params = np.array([task.proxies(arch) for arch in archs]).T
+        error = np.array([task.losses(arch)[0] for arch in archs])
+        assert spearmanr(flow, error).statistic < -0.7, task.name
+        assert spearmanr(macs, error).statistic < -0.6, task.name
+        assert spearmanr(params, error).statistic < -0.25, task.name
+
+
+def test_nothing_is_known_of_the_network_where_no_price_is():
+    if (tasks.DATA / "nasbench201").exists():
+        assert tasks.nasbench201("cifar100", "raspi4", group="", priced=False).proxies is None
+    assert tasks.mixed(budget=False, group="", priced=False).proxies is None
+    assert len(tasks.mixed_proxies(tasks.mixed_space().sample(np.random.default_rng(0)))) == 2
+    told = {name: task.proxies is not None for name, task in bench.aside().items() if task.group == "aside"}
+    assert {name for name, known in told.items() if not known} == {
+        "stages, no price",
+        "flat, one objective",
+        "flat, two objectives, no price",
+    }
+
+
+def test_a_missing_file_of_synaptic_flow_is_said_with_the_script_that_writes_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "SYNFLOW", tmp_path / "synflow.npz")
+    with pytest.raises(FileNotFoundError, match=r"synflow\.npz is missing; 'python scripts/sampler_synflow\.py'"):
+        tasks._synflow.__wrapped__("nasbench201")
+
+
+def test_each_architecture_is_described_once_and_counted(quick):
+    asked = []
+
+    def proxies(arch):
+        asked.append(arch)
+        return (float(arch.values["body.0"]),)
+
+    task = toy(proxies=proxies)
+    row = bench.search(task, bench.Job("toy", "tpe", 0, 15))
+    assert 0 < len(asked) == len(set(asked))
+    assert row["described"] == round(len(asked) / row["suggestions"], 2)
+    assert bench.search(task, bench.Job("toy", "tpe(without='proxies')", 0, 15))["described"] == 0.0
+    assert bench.search(toy(), bench.Job("toy", "tpe", 0, 15))["described"] == 0.0
+    assert bench.Scores({0: {"ms": 1.0}}).mean("described") == 0.0  # a run from before
 
 
 def test_a_run_is_written_once_and_reported(quick, tmp_path, capsys):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, truncnorm
-from tpe_cases import PARAMETERS, any_spaces, drawn, exact_leaves, prior, seeds, spaces
+from tpe_cases import PARAMETERS, any_spaces, chances, drawn, exact_leaves, prior, seeds, spaces
 
 from nas.samplers.fresh import every
 from nas.samplers.tpe.activity import Activity
@@ -98,12 +98,11 @@ TREE = Space(
 )  # (4 + 4 * 4) * 3 = 60 architectures
 
 
-def likelihood(densities, rows):
-    """Multiply the probabilities of the active cells, from the distribution functions that are drawn from."""
+def likelihood(columns, densities, rows):
+    """Multiply the probabilities of the active cells, from the distributions that are drawn from."""
     p = np.ones(len(rows))
-    for column, cumulative in enumerate(densities.cumulative):
-        steps = np.append(np.diff(cumulative, prepend=0.0), 1.0)  # 1 for "not active"
-        p *= steps[rows[:, column]]
+    for column, chance in enumerate(chances(columns, densities.steps)):
+        p *= np.append(chance, 1.0)[rows[:, column]]  # 1 for "not active"
     return p
 
 
@@ -117,17 +116,17 @@ def test_the_density_of_the_good_sums_to_one_over_the_tree(space, seed, other):
     assume(space.count()[0] <= 1500)
     columns, _, rows = drawn(space, 12, seed)
     densities = of_rows(columns, rows[:4], rows[4:], other)
-    assert likelihood(densities, columns.of(every(space))).sum() == pytest.approx(1.0)
+    assert likelihood(columns, densities, columns.of(every(space))).sum() == pytest.approx(1.0)
 
 
 def test_draws_follow_the_density():
     columns, activity, rows = drawn(TREE, 30)
     densities = of_rows(columns, rows[:8], rows[8:])
     everything = columns.of(every(TREE))
-    p = likelihood(densities, everything)
+    p = likelihood(columns, densities, everything)
     index = {row.tobytes(): i for i, row in enumerate(everything)}
     n = 20_000
-    found = activity.draw(densities.cumulative, n, np.random.default_rng(1))
+    found = activity.draw(densities.steps, n, np.random.default_rng(1))
     seen = np.bincount([index[row.tobytes()] for row in found], minlength=len(p))
     assert (p * n >= 10).all()
     assert chisquare(seen, n * p).pvalue > 1e-4  # 1 fair seed in 10,000 fails
@@ -139,8 +138,8 @@ def test_where_nothing_was_seen_draws_follow_the_priors():
     columns = Columns(space)
     nothing = np.zeros((0, len(columns.names)), dtype=int)
     densities = of_rows(columns, nothing, nothing)
-    activity = Activity(space, columns.paths, columns.cells)
-    rows = activity.draw(densities.cumulative, 2000, np.random.default_rng(0))
+    activity = Activity(columns)
+    rows = activity.draw(densities.steps, 2000, np.random.default_rng(0))
     for column, cells in enumerate(columns.cells):
         seen = columns.counts(rows)[column, : len(cells)]
         groups = np.arange(len(cells)) * min(len(cells), 12) // len(cells)
@@ -163,7 +162,7 @@ def test_the_score_is_the_log_ratio():
             )
             by_hand += math.log(l[row[column]]) - math.log(g[row[column]])
         assert score == pytest.approx(by_hand)
-    l, g = (likelihood(of_rows(columns, *parts), rows) for parts in ((good, bad), (bad, good)))  # noqa: E741
+    l, g = (likelihood(columns, of_rows(columns, *parts), rows) for parts in ((good, bad), (bad, good)))  # noqa: E741
     np.testing.assert_allclose(scores, np.log(l) - np.log(g))
 
 
@@ -187,8 +186,8 @@ def test_a_position_learns_from_the_others():
     good, bad = columns.of([blocks(7), blocks(7)] * 3), columns.of([blocks(3), blocks(5)] * 10)
     alone, shared = of_rows(columns, good, bad, 0.0), of_rows(columns, good, bad, 0.25)
     at = columns.paths["body.2.kernel"]  # never seen there
-    np.testing.assert_allclose(np.diff(alone.cumulative[at], prepend=0), columns.cells[at].prior)
-    assert np.diff(shared.cumulative[at], prepend=0).argmax() == 2
+    np.testing.assert_allclose(chances(columns, alone.steps)[at], columns.cells[at].prior)
+    assert chances(columns, shared.steps)[at].argmax() == 2
     one = columns.of([blocks(7, 7, 7)])
     assert shared.score(one) > alone.score(one)
 
@@ -231,7 +230,7 @@ def test_a_belief_is_finite_and_says_nothing_of_a_space_without_priors(space, se
 @given(any_spaces, seeds, st.integers(1, 40))
 def test_candidates_are_different_architectures(space, seed, n):
     columns, activity, parents = drawn(space, 6, seed)
-    good = of_rows(columns, parents, parents[:0]).cumulative
+    good = of_rows(columns, parents, parents[:0]).steps
     rows = candidates(activity, good, prior(columns), parents, n, np.random.default_rng(seed))
     assert 1 <= len(rows) <= n
     assert len({row.tobytes() for row in rows}) == len(rows)

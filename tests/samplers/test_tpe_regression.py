@@ -33,15 +33,17 @@ def test_features_are_blocks_of_parameters_and_sums_of_roles(space, seed):
     assert vectors.shape == (6, len(features.group))
     assert (features.start > 0).all()
     assert set(features.group) == set(range(len(features.start)))
-    for column in range(len(columns.names)):
-        lengths = np.linalg.norm(vectors[:, features.group == column], axis=1)
-        np.testing.assert_allclose(lengths, rows[:, column] >= 0, atol=1e-6)  # 1 where active, else 0
-    group = len(columns.names)
+    blocks = [vectors[:, features.group == group] for group in range(len(features.start))]
     for alike in columns.roles:
+        own = [blocks.pop(0) for _ in alike]
+        for column, block in zip(alike, own, strict=True):
+            lengths = np.linalg.norm(block, axis=1)
+            np.testing.assert_allclose(lengths, rows[:, column] >= 0, atol=1e-6)  # 1 where active, else 0
         if len(alike) > 1:
-            total = sum(vectors[:, features.group == column] for column in alike)
-            np.testing.assert_allclose(vectors[:, features.group == group], total, atol=1e-5)
-            group += 2
+            np.testing.assert_allclose(blocks.pop(0), sum(own), atol=1e-5)
+            slope = sum(place * block for place, block in zip(np.linspace(-1, 1, len(own)), own, strict=True))
+            np.testing.assert_allclose(blocks.pop(0), slope, atol=1e-5)
+    assert not blocks
 
 
 def test_early_and_late_are_told_apart_and_order_alone_is_not_much():
@@ -183,7 +185,7 @@ def test_agreement_is_learned(seed):
 
     def agreement(others):
         targets = np.concatenate([y[:30], (others - others.mean()) / others.std()])
-        return Regression.learn(x, targets, evidence, features.group, features.start).agreement
+        return Regression.learn(x, targets, evidence, features.group, [features.start]).agreement
 
     assert agreement(y[30:]) >= 0.8
     assert agreement(-y[30:]) <= 0.3
@@ -192,7 +194,7 @@ def test_agreement_is_learned(seed):
 def test_what_was_learned_predicts():
     features, x, y = nets(300, 5)
     own = np.zeros(100, dtype=bool)
-    kernel = Regression.learn(x[:100], y[:100], own, features.group, features.start)
+    kernel = Regression.learn(x[:100], y[:100], own, features.group, [features.start])
     mean, deviation = Regression(x[:100], y[:100], own, features.group, kernel).predict(x[100:])
     assert np.var(y[100:] - mean) < 0.3 * np.var(y[100:])
     inside = np.abs(y[100:] - mean) < 2 * deviation
@@ -203,7 +205,7 @@ def test_noise_is_learned():
     features, x, y = nets(100, 6)
     own, noise = np.zeros(100, dtype=bool), np.random.default_rng(0).standard_normal(100)
     quiet, loud = (
-        Regression.learn(x, t / t.std(), own, features.group, features.start).noise
+        Regression.learn(x, t / t.std(), own, features.group, [features.start]).noise
         for t in (y, y + noise - noise.mean())
     )
     assert quiet < loud
@@ -214,7 +216,7 @@ def test_few_trials_and_equal_ones_are_enough(n):
     features, x, y = nets(n, 0) if n > 1 else (*nets(2, 0)[:1], nets(2, 0)[1][:1], np.zeros(1))
     own = np.zeros(2 * n, dtype=bool)
     twice, targets = np.concatenate([x, x]), np.concatenate([y, y]) + np.repeat([0.0, 1e-3], n)
-    kernel = Regression.learn(twice, targets, own, features.group, features.start)
+    kernel = Regression.learn(twice, targets, own, features.group, [features.start])
     mean, deviation = Regression(twice, targets, own, features.group, kernel).predict(twice)
     assert np.isfinite(mean).all()
     assert (deviation > 0).all()

@@ -19,7 +19,6 @@ from nas.samplers.tpe.survey import survey
 COLUMNS = Columns(NET)
 FEATURES = Features(COLUMNS)
 CHEAP = np.array([False, True])
-NOBODY = np.zeros((0, len(COLUMNS.names)), dtype=int)
 LIMIT_MS = 3.0
 
 
@@ -33,7 +32,7 @@ def surveyed(n=40, n_design=10, ask=price, seed=0):
     return survey(archs, FEATURES.of(COLUMNS.of(archs)), ask, n_design, np.random.default_rng(0))
 
 
-def outlook(seen, *, pending=NOBODY, cheap=CHEAP, look=None, memory=None, n_startup=10, **options):
+def outlook(seen, *, pending=(), cheap=CHEAP, look=None, memory=None, n_startup=10, **options):
     history = History(COLUMNS, FEATURES, len(cheap))
     history.update(seen)
     return Outlook(history, FEATURES, cheap, look, memory or Memory(), pending, n_startup=n_startup, **options)
@@ -140,6 +139,7 @@ def test_prices_are_compared_by_their_logarithm_where_they_are_positive():
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_pending_gains_little_again(seed):
     seen, rows = random_trials(30, seed), drawn(NET, 100, seed + 50)[2]
+    archs = [COLUMNS.architecture(row, np.random.default_rng(0)) for row in rows]
 
     def worth(found):
         expected = found.expect(rows)
@@ -147,7 +147,7 @@ def test_what_is_pending_gains_little_again(seed):
 
     alone = worth(outlook(seen))
     best = alone.argmax()
-    beside = worth(outlook(seen, pending=rows[best : best + 1]))
+    beside = worth(outlook(seen, pending=[archs[best]]))
     assert beside[best] < 0.5 * alone[best]
     assert beside.max() > beside[best]
 

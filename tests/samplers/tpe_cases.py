@@ -105,12 +105,21 @@ def search(n, space=NET, objectives=(ACCURACY, LATENCY), tell=told, *, start=(),
 
 
 def prior(columns):
-    """Return the distribution function of the prior, column by column."""
-    return [np.cumsum(cells.prior) for cells in columns.cells]
+    """Return the distributions of the prior."""
+    return columns.steps([columns.cells[alike[0]].prior for alike in columns.roles])
+
+
+def chances(columns, steps):
+    """Undo `Columns.steps`: the probabilities of the cells of each column."""
+    found = {}
+    for alike, distribution in zip(columns.roles, steps, strict=True):
+        edges = np.pad(distribution, ((0, 0), (1, 1)), constant_values=((0, 0), (0.0, 1.0)))
+        found |= dict(zip(alike.tolist(), np.diff(edges, axis=1), strict=True))
+    return [found[column] for column in range(len(columns.names))]
 
 
 def drawn(space, n, seed=0):
     """Return the columns of a space, their activity, and `n` rows from the prior."""
     columns = Columns(space)
-    activity = Activity(space, columns.paths, columns.cells)
+    activity = Activity(columns)
     return columns, activity, activity.draw(prior(columns), n, np.random.default_rng(seed))

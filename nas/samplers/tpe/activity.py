@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas.samplers.tpe.cells import Cells
-from nas.space import Categorical, Chain, Choice, Fixed, Float, Group, Integer, Repeat, Space, When
+from nas.samplers.tpe.columns import Columns, Steps
+from nas.space import Categorical, Chain, Choice, Fixed, Float, Group, Integer, Repeat, When
 from nas.space.conditions import Test
 from nas.space.tree import Node, join
 
@@ -20,11 +20,12 @@ class Activity:
         needs: of each column, what has to hold in earlier columns for it to be active.
     """
 
-    def __init__(self, space: Space, paths: dict[str, int], cells: list[Cells]) -> None:
-        self._paths, self._cells = paths, cells
-        self.needs: list[tuple[Need, ...]] = [()] * len(paths)
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self._paths, self._cells = columns.paths, columns.cells
+        self.needs: list[tuple[Need, ...]] = [()] * len(columns.names)
         self._fixed: dict[str, tuple[Need, ...]] = {}
-        self._visit(space.root, "", "", ())
+        self._visit(columns.space.root, "", "", ())
 
     def active(self, rows: np.ndarray, column: int) -> np.ndarray:
         """Return in which rows a column is active, given the columns before it.
@@ -42,7 +43,7 @@ class Activity:
 
     def draw(
         self,
-        cumulative: list[np.ndarray],
+        steps: Steps,
         n: int,
         rng: np.random.Generator,
         parents: np.ndarray | None = None,
@@ -51,19 +52,22 @@ class Activity:
         """Draw architectures, from the root of the tree down.
 
         Args:
-            cumulative: of each column, the distribution over its cells.
+            steps: the distribution of each column, see `Columns.steps`.
             parents: (n, n_parameters): what is kept of them where `redraw` is False and they are active.
         Returns:
             (n, n_parameters) cells, -1 where not active.
         """
-        rows = np.full((n, len(cumulative)), -1, dtype=np.int16)
-        chance = rng.random((len(cumulative), n))
-        for column, steps in enumerate(cumulative):
-            cell = np.minimum(np.searchsorted(steps, chance[column], "right"), len(steps) - 1)
-            if parents is not None and redraw is not None:
-                old = parents[:, column]
-                cell = np.where(redraw[:, column] | (old < 0), cell, old)
-            rows[:, column] = np.where(self.active(rows, column), cell, -1) if self.needs[column] else cell
+        rows = np.zeros((n, len(self.needs)), dtype=np.int16)
+        chance = rng.random((len(self.needs), n))
+        for alike, distribution in zip(self.columns.roles, steps, strict=True):
+            at = np.arange(len(alike))[:, None]  # all positions in one sorted row: in [0, 1), in [1, 2) and so on
+            passed = np.searchsorted((distribution + at).ravel(), (chance[alike] + at).ravel(), "right")
+            rows[:, alike] = (passed.reshape(len(alike), n) - at * distribution.shape[1]).T
+        if parents is not None and redraw is not None:
+            rows = np.where(redraw | (parents < 0), rows, parents)
+        for column, needs in enumerate(self.needs):
+            if needs:
+                rows[~self.active(rows, column), column] = -1
         return rows
 
     def _visit(self, here: Node, path: str, group: str, needs: tuple[Need, ...]) -> None:

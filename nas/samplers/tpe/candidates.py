@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from nas.samplers.tpe.activity import Activity
+from nas.samplers.tpe.columns import Steps
 
 
 def candidates(
     activity: Activity,
-    good: list[np.ndarray],
-    prior: list[np.ndarray],
+    good: Steps,
+    prior: Steps,
     parents: np.ndarray,
     n: int,
     rng: np.random.Generator,
@@ -21,8 +22,8 @@ def candidates(
     activates is drawn with it. Mutations find what is left to gain near the front, whole draws what is far from it.
 
     Args:
-        good: of each column, the distribution function of the density of the good.
-        prior: of each column, that of the prior.
+        good: the density of the good, see `Columns.steps`.
+        prior: that of the prior.
         parents: (n_parents, n_parameters), at least one.
     Returns:
         (at most n, n_parameters) cells; some may have been tried, or be forbidden.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from nas.samplers.tpe.cells import Cells
 from nas.space import Architecture, Slot, Space
 from nas.space.parameters import Scalar
+
+Steps = list[np.ndarray]
+"""Distributions of all columns: by role, (n_positions, n_cells - 1) of the distribution function without its last 1."""
 
 
 class Columns:
@@ -62,6 +65,17 @@ class Columns:
             return np.zeros((0, 0))
         shifted = rows.astype(np.intp) + 1 + np.arange(n) * (width + 1)  # cell 0 of each column: not active
         return np.bincount(shifted.ravel(), minlength=n * (width + 1)).reshape(n, -1)[:, 1:].astype(float)
+
+    def steps(self, chances: Sequence[np.ndarray]) -> Steps:
+        """Return distributions as they are drawn from.
+
+        Args:
+            chances: of each role, (n_cells,) or (n_positions, n_cells) probabilities.
+        """
+        return [
+            np.broadcast_to(np.cumsum(chance, axis=-1)[..., :-1], (len(alike), len(self.cells[alike[0]]) - 1))
+            for alike, chance in zip(self.roles, chances, strict=True)
+        ]
 
     def architecture(self, row: np.ndarray, rng: np.random.Generator) -> Architecture:
         """Return an architecture whose parameters lie in the cells of a row.

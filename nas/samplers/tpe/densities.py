@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from nas.samplers.tpe.columns import Columns
@@ -29,20 +27,23 @@ class Densities:
         other: weight of a trial at another position of the role, 0 (alone) to 1 (positions are all the same).
 
     Attributes:
-        cumulative: of each column, (n_cells,) the distribution function of l.
+        steps: l, to draw from, see `Columns.steps`.
         ratio: of each column, (n_cells + 1,) log l - log g; the last entry is 0, for "not active".
 
-    Cost: O(n_parameters n_cells^2), whatever the number of trials; 3 ms for 115 parameters.
+    Cost: O(n_parameters n_cells^2), whatever the number of trials; 2 ms for 115 parameters.
     """
 
     def __init__(self, columns: Columns, good: np.ndarray, bad: np.ndarray, other: float = 0.25) -> None:
-        self.columns, self.good, self.bad, self.other = columns, good, bad, other
-        self.cumulative: list[np.ndarray] = [np.zeros(0)] * len(columns.names)
         self.ratio: list[np.ndarray] = [np.zeros(0)] * len(columns.names)
-        for alike, l, g in self._estimates():  # noqa: E741  # the paper's letters
-            for i, column in enumerate(alike):
-                self.cumulative[column] = np.cumsum(l[i])
-                self.ratio[column] = np.append(np.log(l[i]) - np.log(g[i]), 0.0)
+        likely = []
+        for alike in columns.roles:
+            cells = columns.cells[alike[0]]
+            l, g = (density(cells, pooled(counts[alike, : len(cells)], other)) for counts in (good, bad))  # noqa: E741
+            likely.append(l)
+            ratio = np.concatenate([np.log(l) - np.log(g), np.zeros((len(alike), 1))], axis=1)
+            for i, column in enumerate(alike.tolist()):
+                self.ratio[column] = ratio[i]
+        self.steps = columns.steps(likely)
 
     def score(self, rows: np.ndarray) -> np.ndarray:
         """Return log l - log g of architectures; more is better.
@@ -56,15 +57,6 @@ class Densities:
         for column, ratio in enumerate(self.ratio):
             total += ratio[rows[:, column]]
         return total
-
-    def _estimates(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield, role by role, its columns and the (n_positions, n_cells) densities of good and bad."""
-        for alike in self.columns.roles:
-            cells = self.columns.cells[alike[0]]
-            good, bad = (
-                density(cells, pooled(counts[alike, : len(cells)], self.other)) for counts in (self.good, self.bad)
-            )
-            yield alike, good, bad
 
 
 def pooled(own: np.ndarray, other: float) -> np.ndarray:

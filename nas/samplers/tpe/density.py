@@ -36,12 +36,9 @@ def density(cells: Cells, weights: np.ndarray, prior_weight: float = 1.0) -> np.
     total = weights.sum(axis=-1, keepdims=True)
     if not cells.smooth:
         return (weights + prior_weight * cells.prior) / (total + prior_weight)
-    mass = np.zeros_like(weights)
-    for index in np.ndindex(weights.shape[:-1]):
-        here = weights[index]
-        seen = np.flatnonzero(here)
-        if len(seen):
-            mass[index] = here[seen] @ kernel(cells, bandwidth(here.sum()))[seen]
+    sigmas = [bandwidth(n) for n in total.ravel().tolist()]
+    kernels = np.stack([kernel(cells, sigma) for sigma in sigmas]).reshape(*weights.shape, weights.shape[-1])
+    mass = (weights[..., None, :] @ kernels)[..., 0, :]
     return (mass + prior_weight * cells.prior) / (total + prior_weight)
 
 

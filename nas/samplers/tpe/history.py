@@ -10,6 +10,7 @@ import numpy as np
 from nas.samplers.proposer import Observation
 from nas.samplers.tpe.columns import Columns
 from nas.samplers.tpe.features import Features
+from nas.space import Architecture
 
 STATES = ("complete", "over_budget", "failed")
 _EVERY = 10
@@ -88,6 +89,10 @@ class History:
             known.update(zip(new, self.features.of(self.rows[new]), strict=True))
         shape = (len(indices), len(self.features.group))
         return np.array([known[i] for i in indices.tolist()], dtype=np.float32).reshape(shape)
+
+    def archs(self, indices: np.ndarray) -> list[Architecture]:
+        """Return the architectures of some observations."""
+        return [self._told[i].arch for i in indices.tolist()]
 
     def milestone(self) -> int:
         """Return how many observations there were when what is slow was last computed afresh.

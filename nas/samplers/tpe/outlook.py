@@ -11,10 +11,13 @@ import numpy as np
 from scipy.special import ndtr
 
 from nas.pareto import non_dominated, ranks
+from nas.samplers.proposer import N_SURVEYED
 from nas.samplers.tpe.features import Features
 from nas.samplers.tpe.history import History
+from nas.samplers.tpe.proxies import Proxies
 from nas.samplers.tpe.regression import Kernel, Regression
 from nas.samplers.tpe.survey import Survey
+from nas.space import Architecture
 
 MOST_TRIALS = 200
 """How many trials a regression looks at: what it costs grows with their square."""
@@ -95,10 +98,17 @@ class Figure:
     """A regression in the units of its figure; where all values are alike it says their mean."""
 
     def __init__(
-        self, name: str, data: Data, early: Callable[[], Data], features: Features, memory: Memory, trusted: bool
+        self,
+        name: str,
+        data: Data,
+        early: Callable[[], Data],
+        group: np.ndarray,
+        starts: Sequence[np.ndarray],
+        memory: Memory,
+        trusted: bool,
     ) -> None:
         """Fit the data; the kernel is learned from the `early` ones, before the milestone, unless it is known."""
-        self.data, self._group = data, features.group
+        self.data, self._group = data, group
         self.regression: Regression | None = None
         if not _varied(data.values):
             return
@@ -107,7 +117,7 @@ class Figure:
             before = early()
             told = before if _varied(before.values) else data
             kernel = Regression.learn(
-                told.features, told.values, told.evidence, features.group, features.start, relevant=memory.relevance
+                told.features, told.values, told.evidence, group, starts, relevant=memory.relevance
             )
             if told is before:
                 memory.kernels[name] = kernel
@@ -126,6 +136,10 @@ class Figure:
                     np.concatenate([d.evidence, np.zeros(len(features), dtype=bool)]),
                 )
             )
+
+    def uses(self, group: int) -> bool:
+        """Return whether a group of features matters."""
+        return self.regression is not None and bool((self._group[self.regression.kept] == group).any())
 
     def smooth(self) -> np.ndarray:
         """Return the values of the data without their noise, (n,)."""
@@ -159,6 +173,7 @@ class Outlook:
             uncertainty, and with it the gain, from its neighbourhood; on the front it stands one deviation worse, since
             the best of many predictions is too good to be true.
         n_startup: how many first trials stand for all there is.
+        proxies: of the same study; None: there are none.
         by_evidence: whether to look at evidence from elsewhere alone; trials then count as pending.
         beyond: whether to look at the whole range of prices, and not only where most of them lie.
 
@@ -176,7 +191,8 @@ class Outlook:
         cheap: np.ndarray,
         survey: Survey | None,
         memory: Memory,
-        pending: np.ndarray,
+        pending: Sequence[Architecture],
+        proxies: Proxies | None = None,
         *,
         n_startup: int,
         by_evidence: bool = False,
@@ -185,19 +201,26 @@ class Outlook:
         self.history, self.features, self.cheap, self.survey = history, features, cheap, survey
         self.milestone = history.milestone()
         self.memory, self.by_evidence = memory.at((history.version, self.milestone)), by_evidence
-        self.beyond = beyond
+        self.beyond, self.proxies = beyond, proxies
+        if proxies is not None:
+            proxies.scale(survey.archs if survey else history.archs(np.arange(len(history))[:N_SURVEYED]))
+        self._guesses: dict[int, Figure] = {}
+        self._trusted = [] if proxies is None else list(range(len(proxies)))
         self._log = self._positive_prices()
         self._z = self.scaled(history.losses)
         trained = history.trained
         if by_evidence:
-            pending = np.concatenate([history.rows[trained], pending])
+            pending = [*history.archs(np.flatnonzero(trained)), *pending]
             trained = np.zeros_like(trained)
         self._trained = np.flatnonzero(trained)
         self.chosen = self._choose(self._trained)
         self._first = np.flatnonzero(trained & (history.state == 0))[:n_startup]
         self._reference = np.array([self._quantile(j, self._first) for j in range(len(cheap))])
 
-        self._losses = [self._figure(f"loss {j}", partial(self._loss_data, j)) for j in range(len(cheap))]
+        self._losses = [
+            self._figure(f"loss {j}", partial(self._loss_data, j), wide=not cheap[j]) for j in range(len(cheap))
+        ]
+        self._trusted = [k for k in self._trusted if any(f.uses(len(features.start) + k) for f in self._losses)]
         self._budgets = [
             self._figure(f"budget {i}", partial(self._excess_data, i)) for i in range(history.excess.shape[1])
         ]
@@ -212,26 +235,28 @@ class Outlook:
         z, told = z[usable], told[usable]
         ideal = np.fmin(z, told).min(axis=0, initial=math.inf, where=np.isfinite(np.fmin(z, told)))
         self._span = np.maximum(self._reference - np.where(np.isfinite(ideal), ideal, self._reference - 1.0), 1e-9)
-        if len(pending):
-            believed = features.of(pending)
-            predicted = [figure.predict(believed) for figure in self._losses]
+        if pending:
+            believed = self._inputs(features.of(history.columns.of(pending)), pending)
+            predicted = [figure.predict(x) for figure, x in zip(self._losses, believed, strict=True)]
             prudent = np.stack([m if c else m + d for (m, d), c in zip(predicted, cheap, strict=True)], axis=1)
-            for figure in self._losses:
-                figure.believe(believed)
+            for figure, x in zip(self._losses, believed, strict=True):
+                figure.believe(x)
             z = np.concatenate([z, prudent])
         self.front = self._gains(z[non_dominated(z)]) if len(z) else z
 
-    def expect(self, rows: np.ndarray) -> Expected:
+    def expect(self, rows: np.ndarray, archs: Sequence[Architecture] | None = None) -> Expected:
         """Predict what becomes of architectures.
 
         Args:
             rows: (n, n_parameters) cells.
+            archs: the architectures themselves, where their proxies are worth asking for; else these are guessed.
 
         Cost: 10 ms for 400 rows of 115 parameters and two losses.
         """
         features = self.features.of(rows)
         both = [
-            figure.predict(features, unsure=not cheap) for figure, cheap in zip(self._losses, self.cheap, strict=True)
+            figure.predict(x, unsure=not cheap)
+            for figure, x, cheap in zip(self._losses, self._inputs(features, archs), self.cheap, strict=True)
         ]
         mean, deviation = (np.stack([pair[i] for pair in both], axis=1) for i in (0, 1))
         keeps = np.ones(len(rows))
@@ -241,11 +266,33 @@ class Outlook:
         seconds = self._seconds.predict(features, unsure=False)[0]
         return Expected(self._gains(mean), np.where(self.cheap, 0.0, deviation / self._span), keeps, seconds)
 
+    @property
+    def asks(self) -> bool:
+        """Whether proxies explain any of the losses."""
+        return bool(self._trusted)
+
     def known(self, losses: Sequence[float | None], gain: np.ndarray) -> np.ndarray:
         """Return the gains of one architecture, (1, n_losses): those of its prices known, the others as in `gain`."""
         told = np.array([[math.nan if loss is None else loss for loss in losses]], dtype=float)
         priced = self._gains(self.scaled(told))
         return np.where(self.cheap & ~np.isnan(priced), priced, gain)
+
+    def _inputs(self, features: np.ndarray, archs: Sequence[Architecture] | None) -> list[np.ndarray]:
+        """Return what each loss is predicted from: proxies tell of what only training tells."""
+        wide = self._wide(features, archs)
+        return [features if cheap else wide for cheap in self.cheap]
+
+    def _wide(self, features: np.ndarray, archs: Sequence[Architecture] | None) -> np.ndarray:
+        """Return features with the proxies behind them; of those trusted, what is not known is guessed."""
+        if self.proxies is None:
+            return features
+        told = np.full((len(features), len(self.proxies)), math.nan) if archs is None else self.proxies.of(archs)
+        for k in self._trusted:
+            if (unknown := np.isnan(told[:, k])).any():
+                if k not in self._guesses:
+                    self._guesses[k] = self._figure(f"proxy {k}", partial(self._proxy_data, k))
+                told[unknown, k] = self._guesses[k].predict(features[unknown], unsure=False)[0]
+        return np.concatenate([features, np.nan_to_num(told).astype(np.float32)], axis=1)
 
     def _gains(self, z: np.ndarray) -> np.ndarray:
         return (self._reference - z) / self._span
@@ -270,9 +317,11 @@ class Outlook:
             self.memory.elite = _first(old, self._z)
         pool = np.concatenate([self.memory.elite, trained[trained >= self.milestone]])
         good = _first(pool, self._z)
-        rest = np.setdiff1d(trained, good)
-        lot = np.random.default_rng(0).random(len(self.history))[rest]  # a trial keeps its lot
-        return np.concatenate([good, rest[np.argsort(lot)[: MOST_TRIALS - len(good)]]])
+        lot = np.random.default_rng(0).random(len(self.history))  # a trial keeps its lot
+        lot[good] = math.inf
+        n = MOST_TRIALS - len(good)
+        rest = trained[np.argpartition(lot[trained], n - 1)[:n]]
+        return np.concatenate([good, rest[np.argsort(lot[rest])]])
 
     def _quantile(self, j: int, first: np.ndarray) -> float:
         """Return the reference point of a loss: a price's from the survey, others from first trials or evidence."""
@@ -291,10 +340,15 @@ class Outlook:
 
     # ---------------------------------------------------------------- what the regressions are fitted to
 
-    def _figure(self, name: str, data: Callable[[int], Data]) -> Figure:
+    def _figure(self, name: str, data: Callable[[int], Data], *, wide: bool = False) -> Figure:
+        """Return the regression of a figure, on the features alone or, `wide`, on the proxies too."""
         name += " by evidence" if self.by_evidence else ""
         early = partial(data, self.milestone)
-        return Figure(name, data(len(self.history)), early, self.features, self.memory, self.by_evidence)
+        group, starts = self.features.group, [self.features.start]
+        if wide and self.proxies is not None:
+            starts = self.proxies.beliefs(self.features.start)
+            group = np.concatenate([group, np.arange(len(self.features.start), len(starts[0]))])
+        return Figure(name, data(len(self.history)), early, group, starts, self.memory, self.by_evidence)
 
     def _loss_data(self, j: int, until: int) -> Data:
         """Return a loss of the trials before `until`, failures at the worst end; and the evidence."""
@@ -313,7 +367,7 @@ class Outlook:
         features, others = self._evidence(j, until)
         centre, scale = (float(values.mean()), float(values.std()) or 1.0) if len(values) else (0.0, 1.0)
         return Data(
-            np.concatenate([self.history.vectors(chosen), features]),
+            np.concatenate([self._wide(self.history.vectors(chosen), self.history.archs(chosen)), features]),
             np.concatenate([(values - centre) / scale, others]),
             np.arange(len(chosen) + len(others)) >= len(chosen),
             centre,
@@ -339,7 +393,9 @@ class Outlook:
                 there, z = there[keep], z[keep]
             chosen.append(there)
             values.append(z)
-        return self.history.vectors(np.concatenate(chosen)), np.concatenate(values)
+        everywhere = np.concatenate(chosen)
+        features = self._wide(self.history.vectors(everywhere), self.history.archs(everywhere))
+        return features, np.concatenate(values)
 
     def _price_data(self, told: np.ndarray, surveyed: np.ndarray | None, until: int) -> Data:
         """Return a price of the trials before `until`, the latest first where there are too many, and the survey's."""
@@ -355,6 +411,15 @@ class Outlook:
     def _excess_data(self, i: int, until: int) -> Data:
         surveyed = None if self.survey is None else self.survey.excess[:, i]
         return self._price_data(self.history.excess[:, i], surveyed, until)
+
+    def _proxy_data(self, k: int, until: int) -> Data:
+        """Return a proxy of the survey's architectures and of the trials that are looked at."""
+        assert self.proxies is not None
+        own = self.chosen[self.chosen < until]
+        told = np.full(until, math.nan)
+        told[own] = self.proxies.of(self.history.archs(own))[:, k]
+        surveyed = None if self.survey is None else self.proxies.of(self.survey.archs)[:, k]
+        return self._price_data(told, surveyed, until)
 
     def _seconds_data(self, until: int) -> Data:
         with np.errstate(divide="ignore", invalid="ignore"):

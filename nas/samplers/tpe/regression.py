@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -68,6 +68,10 @@ class Regression:
             the study too where there is any; `scale` says what these were.
         kernel: as `Regression.learn` returns it.
 
+    Attributes:
+        kept: indices of the features that matter.
+        smooth: (n,) the targets without their noise: the posterior mean at the trials themselves.
+
     Cost: O(n^2 (n + n_features)); 4 ms for 250 trials and 500 features.
 
     Reference: Rasmussen & Williams 2006, algorithm 2.1; the variance is taken out of the likelihood (sec. 5.4).
@@ -78,9 +82,9 @@ class Regression:
     ) -> None:
         self.kernel, self.evidence = kernel, evidence
         root = np.sqrt(kernel.weights).astype(np.float32)[group]
-        self._kept = np.flatnonzero(root > _NEGLIGIBLE * root.max())
-        self._root, self._centre = root[self._kept], features[:, self._kept].mean(axis=0)
-        self._points = (features[:, self._kept] - self._centre) * self._root
+        self.kept = np.flatnonzero(root > _NEGLIGIBLE * root.max())
+        self._root, self._centre = root[self.kept], features[:, self.kept].mean(axis=0)
+        self._points = (features[:, self.kept] - self._centre) * self._root
         gram = (self._points @ self._points.T).astype(float)
         self._unit = float(gram.diagonal().mean()) or 1.0
         gram /= self._unit
@@ -92,7 +96,6 @@ class Regression:
         self._variance = float(white @ white) / len(targets)
         self._dual = solve_triangular(self._lower.T, white, lower=False, check_finite=False)
         self.smooth = targets - kernel.noise * self._dual
-        """(n,) the targets without their noise: the posterior mean at the trials themselves."""
 
     @classmethod
     def learn(
@@ -101,39 +104,41 @@ class Regression:
         targets: np.ndarray,
         evidence: np.ndarray,
         group: np.ndarray,
-        start: np.ndarray,
+        starts: Sequence[np.ndarray],
         *,
         relevant: bool = True,
     ) -> Kernel:
         """Return the kernel of the largest marginal likelihood on a small grid, with weights from `relevance`.
 
         Args:
+            starts: what may be thought of the groups before anything was seen, one array of (n_groups,) or several.
             relevant: False leaves the weights as they start.
 
-        Cost: 25 factorisations; some 60 ms for 250 trials. To be done now and then, not at every proposal.
+        Cost: 25 factorisations for each start, some 60 ms for 250 trials: not to be done at every proposal.
         """
         centred = features - features.mean(axis=0)
-        variance = float((start[group] * (centred**2).sum(axis=0)).sum()) / len(centred)
-        weights = start / (variance or 1.0)
-        if relevant:
-            weights = relevance(centred, targets, group, weights)
-        scaled = centred * np.sqrt(weights).astype(np.float32)[group]
-        gram = (scaled @ scaled.T).astype(float)
-        gram /= float(gram.diagonal().mean()) or 1.0
-        squares, foreign = gram.diagonal().copy(), evidence[:, None] != evidence
-        best, least = Kernel(weights, 1.0, 1.0, _NOISE[-1], 0.0), np.inf
-        for additive, length, noise, agreement in _grid(foreign.any()):
-            kernel = Kernel(weights, additive, length, noise, agreement)
-            k = kernel.of(gram, (squares, squares), foreign)
-            k[np.diag_indices_from(k)] += noise
-            try:
-                lower = np.linalg.cholesky(k)
-            except np.linalg.LinAlgError:
-                continue  # nearly singular with so little noise
-            white = solve_triangular(lower, targets, lower=True, check_finite=False)
-            unlikely = 0.5 * len(targets) * np.log(float(white @ white)) + np.log(lower.diagonal()).sum()
-            if unlikely < least:
-                best, least = kernel, unlikely
+        foreign = evidence[:, None] != evidence
+        best, least = Kernel(_scaled(starts[0], centred, group), 1.0, 1.0, _NOISE[-1], 0.0), np.inf
+        for start in starts:
+            weights = _scaled(start, centred, group)
+            if relevant:
+                weights = relevance(centred, targets, group, weights)
+            points = centred * np.sqrt(weights).astype(np.float32)[group]
+            gram = (points @ points.T).astype(float)
+            gram /= float(gram.diagonal().mean()) or 1.0
+            squares = gram.diagonal().copy()
+            for additive, length, noise, agreement in _grid(foreign.any()):
+                kernel = Kernel(weights, additive, length, noise, agreement)
+                k = kernel.of(gram, (squares, squares), foreign)
+                k[np.diag_indices_from(k)] += noise
+                try:
+                    lower = np.linalg.cholesky(k)
+                except np.linalg.LinAlgError:
+                    continue  # nearly singular with so little noise
+                white = solve_triangular(lower, targets, lower=True, check_finite=False)
+                unlikely = 0.5 * len(targets) * np.log(float(white @ white)) + np.log(lower.diagonal()).sum()
+                if unlikely < least:
+                    best, least = kernel, unlikely
         return best
 
     def predict(self, features: np.ndarray, *, unsure: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +152,7 @@ class Regression:
 
         Cost: O(m n (n + n_features)); 6 ms for 400 architectures and 250 trials.
         """
-        points = (features[:, self._kept] - self._centre) * self._root
+        points = (features[:, self.kept] - self._centre) * self._root
         gram = (points @ self._points.T).astype(float) / self._unit
         squares = (points * points).sum(axis=1).astype(float) / self._unit
         k = self.kernel.of(gram, (squares, self._squares), self.evidence)
@@ -158,6 +163,11 @@ class Regression:
         prior = self.kernel.additive * squares + 1 - self.kernel.additive
         variance = np.maximum(prior - (white**2).sum(axis=0), 1e-6)
         return mean, np.sqrt(variance * self._variance)
+
+
+def _scaled(start: np.ndarray, centred: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return weights in proportion to `start`, under which features have a mean length of 1."""
+    return start / (float((start[group] * (centred**2).sum(axis=0)).sum()) / len(centred) or 1.0)
 
 
 def _grid(has_evidence: bool) -> Iterator[tuple[float, float, float, float]]:

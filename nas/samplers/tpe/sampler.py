@@ -14,21 +14,22 @@ from nas.pareto import ranks
 from nas.rng import generator
 from nas.samplers.fresh import Fresh
 from nas.samplers.gate import within_budget
-from nas.samplers.proposer import MOST_PRICED, N_SURVEYED, SAMPLERS, Observation, Price
+from nas.samplers.proposer import MOST_DESCRIBED, MOST_PRICED, N_SURVEYED, SAMPLERS, Describe, Observation, Price
 from nas.samplers.tpe.activity import Activity
 from nas.samplers.tpe.belief import Belief
 from nas.samplers.tpe.candidates import candidates
-from nas.samplers.tpe.columns import Columns
+from nas.samplers.tpe.columns import Columns, Steps
 from nas.samplers.tpe.densities import Densities
 from nas.samplers.tpe.features import Features
 from nas.samplers.tpe.gain import Gain
 from nas.samplers.tpe.history import History
-from nas.samplers.tpe.outlook import Memory, Outlook
+from nas.samplers.tpe.outlook import Expected, Memory, Outlook
+from nas.samplers.tpe.proxies import Proxies
 from nas.samplers.tpe.split import best, gamma
 from nas.samplers.tpe.survey import Survey, survey
 from nas.space import Architecture, Space
 
-COMPONENTS = ("densities", "prices", "regression", "relevance", "roles", "survey")
+COMPONENTS = ("densities", "prices", "proxies", "regression", "relevance", "roles", "survey")
 """What `without` can take away, to see what it is worth."""
 
 _LEAST_GOOD = 4
@@ -45,7 +46,8 @@ class TPE:
        positions of a repeat learn from one another.
     3. Draws whole architectures from the density of the good ones and mutates the front (`candidates`).
     4. Predicts their losses from all trials, by a regression on the tree that learns which choices matter, and
-       their prices where these are not known yet (`Outlook`).
+       their prices where these are not known yet (`Outlook`). Zero-cost proxies of the untrained network help, as far
+       as they explain the losses of the trials (`Proxies`); the ten most promising are asked for theirs.
     5. Takes the one of the largest expected gain in hypervolume (`Gain`), times the probability that it keeps the
        budgets, times (l / g)^ratio of the densities, times what experts believe (`Belief`), over its predicted training
        time to the power of `thrift`. The five most promising are priced first, and judged by their prices as they are;
@@ -64,6 +66,7 @@ class TPE:
 
     Args:
         gated: whether prices tell something; else nothing is priced.
+        describe: tells the zero-cost proxies of an architecture; None: there are none.
         seed: of the survey.
         n_startup: trials of the first design; every other of them is chosen by evidence, where there is any.
         n_candidates: architectures looked at for one proposal.
@@ -91,6 +94,7 @@ class TPE:
         objectives: Sequence[Objective],
         *,
         gated: bool = False,
+        describe: Describe | None = None,
         seed: int = 0,
         n_startup: int = 10,
         n_candidates: int = 256,
@@ -117,13 +121,15 @@ class TPE:
         self.other = 0.0 if without == "roles" else other
         self.cheap = np.array([o.cheap and without != "prices" for o in objectives], dtype=bool)
         self.space, self.fresh, self.columns = space, Fresh(space), Columns(space)
-        self.activity = Activity(space, self.columns.paths, self.columns.cells)
+        self.activity = Activity(self.columns)
         self.features = Features(self.columns, roles=without != "roles")
         self.history = History(self.columns, self.features, len(objectives))
         self.memory = Memory(relevance=without != "relevance")
         self.belief = Belief(self.columns)
-        self.prior = [np.cumsum(cells.prior) for cells in self.columns.cells]
-        self.uniform = [np.cumsum(np.diff(cells.edges)) for cells in self.columns.cells]
+        self.proxies = Proxies(describe) if describe is not None and without != "proxies" else None
+        by_role = [self.columns.cells[alike[0]] for alike in self.columns.roles]
+        self.prior = self.columns.steps([cells.prior for cells in by_role])
+        self.uniform = self.columns.steps([np.diff(cells.edges) for cells in by_role])
         self._survey: Survey | None = None
 
     def propose(
@@ -150,7 +156,7 @@ class TPE:
         if rng.random() < self.explore:
             return self._first(self._draws(self.uniform, rng), taken, price, rng)
         outlook = self._outlook(
-            self.columns.of(pending),
+            pending,
             by_evidence=evidence and n_begun < self.n_startup // 3,
             beyond=rng.random() < self.beyond,
         )
@@ -170,13 +176,13 @@ class TPE:
         archs = list(allowed.values())[:N_SURVEYED] or [self.space.sample(rng)]
         return survey(archs, self.features.of(self.columns.of(archs)), price, self.n_startup, rng)
 
-    def _draws(self, cumulative: list[np.ndarray], rng: np.random.Generator) -> Iterator[Architecture]:
+    def _draws(self, steps: Steps, rng: np.random.Generator) -> Iterator[Architecture]:
         """Yield draws as they come; those that probably break a budget last, the surest of them last of all."""
-        rows = self.activity.draw(cumulative, _N_EXPLORED, rng)
-        if cumulative is self.prior and self.belief.stated:
+        rows = self.activity.draw(steps, _N_EXPLORED, rng)
+        if steps is self.prior and self.belief.stated:
             rows[1::2] = self.activity.draw(self.uniform, _N_EXPLORED // 2, rng)
         if self.history.excess.shape[1]:
-            keeps = self._outlook(rows[:0]).expect(rows).keeps
+            keeps = self._outlook(()).expect(rows).keeps
             rows = rows[np.argsort(np.where(keeps < 0.5, -keeps, -1.0), kind="stable")]
         return (self.columns.architecture(row, rng) for row in rows)
 
@@ -197,7 +203,7 @@ class TPE:
 
     # ---------------------------------------------------------------- choosing
 
-    def _outlook(self, pending: np.ndarray, *, by_evidence: bool = False, beyond: bool = False) -> Outlook:
+    def _outlook(self, pending: Sequence[Architecture], *, by_evidence: bool = False, beyond: bool = False) -> Outlook:
         return Outlook(
             self.history,
             self.features,
@@ -205,6 +211,7 @@ class TPE:
             self._survey,
             self.memory,
             pending,
+            self.proxies,
             n_startup=self.n_startup,
             by_evidence=by_evidence,
             beyond=beyond,
@@ -215,37 +222,50 @@ class TPE:
     ) -> Architecture:
         """Return the candidate of the largest expected gain, judged by its price."""
         densities, parents = self._good(outlook)
-        good = self.prior if self.without == "densities" else densities.cumulative
+        good = self.prior if self.without == "densities" else densities.steps
         rows = candidates(self.activity, good, self.prior, parents, self.n_candidates, rng)
         if self.columns.exact:  # a row says all of an architecture
             rows = rows[[row.tobytes() not in self.history.tried for row in rows]]
-        expected = outlook.expect(rows)
         gain = Gain(outlook.front)
-        if self.without == "regression":
-            bonus, worth = densities.score(rows), np.zeros(len(rows))
-        else:
-            bonus = self.ratio * densities.score(rows) - self.thrift * expected.log_seconds
-            worth = gain.expected(expected.gain, expected.deviation)
-        bonus += self.belief.score(rows, int(self.history.trained.sum()))
-        promise = np.log(worth + _TINY) + np.log(expected.keeps + _TINY) + bonus
+        bonus = self._bonus(rows, densities)
 
-        order = np.argsort(-promise, kind="stable")
+        def promise(expected: Expected, bonus: np.ndarray) -> np.ndarray:
+            """Return the logarithm of the gain that is hoped for, (n,)."""
+            if self.without == "regression":
+                return np.log(expected.keeps + _TINY) + bonus
+            worth = gain.expected(expected.gain, expected.deviation)
+            hoped = np.log(worth + _TINY) + np.log(expected.keeps + _TINY) + bonus
+            return hoped - self.thrift * expected.log_seconds
+
+        expected = outlook.expect(rows)
+        promised = promise(expected, bonus)
+        order = np.argsort(-promised, kind="stable")
         archs = (self.columns.architecture(rows[i], rng) for i in order)
         fresh = ((i, arch) for i, arch in zip(order, archs, strict=True) if any(self._allowed([arch], taken)))
+        if outlook.asks and (described := list(islice(fresh, MOST_DESCRIBED))):
+            at = np.array([i for i, _ in described])
+            rows, bonus = rows[at], bonus[at]
+            expected = outlook.expect(rows, [arch for _, arch in described])
+            promised = promise(expected, bonus)
+            fresh = ((i, described[i][1]) for i in np.argsort(-promised, kind="stable"))
         if not self.gated:
             return next((arch for _, arch in fresh), None) or self.fresh.draw(taken, rng)
         chosen: tuple[float, float, Architecture] | None = None  # violation, - promise: the least is the best
         for i, arch in islice(fresh, MOST_PRICED):
             known = price(arch)
-            judged = float(promise[i])
+            judged = float(promised[i])
             if self.without not in ("regression", "prices"):
                 means = outlook.known(known.losses, expected.gain[i])
                 judged = float(np.log(gain.expected(means, expected.deviation[i : i + 1])[0] + _TINY) + bonus[i])
-                if known.cost:
-                    judged += self.thrift * (expected.log_seconds[i] - math.log(known.cost))
+                judged -= self.thrift * (math.log(known.cost) if known.cost else expected.log_seconds[i])
             if chosen is None or (known.violation, -judged) < chosen[:2]:
                 chosen = known.violation, -judged, arch
         return chosen[2] if chosen else self._first([], taken, price, rng)
+
+    def _bonus(self, rows: np.ndarray, densities: Densities) -> np.ndarray:
+        """Return what is known of architectures besides their gain, as logarithms to be added, (n,)."""
+        ratio = 1.0 if self.without == "regression" else self.ratio
+        return ratio * densities.score(rows) + self.belief.score(rows, int(self.history.trained.sum()))
 
     def _good(self, outlook: Outlook) -> tuple[Densities, np.ndarray]:
         """Return the densities of good and bad trials, and the rows of the front (or, where it is short, of the good).
