@@ -838,7 +838,7 @@ def overhead(args: argparse.Namespace) -> None:
     os.environ.update(ONE_THREAD)
     rows = []
     for n_losses in args.objectives:
-        for spec in args.sampler or ("tpe", *TPES):
+        for spec in args.sampler or ("tpe", "tpe(without='proxies')", *TPES):
             for n in args.finished:
                 slow = spec.startswith("peer:") and n > 2000
                 n_suggestions = min(args.suggestions, 3) if slow else args.suggestions
@@ -858,14 +858,14 @@ def overhead(args: argparse.Namespace) -> None:
 
 
 def overhead_task(n_losses: int) -> Task:
-    """Error, latency and, of three, parameters over the space of mixed blocks."""
+    """Error, latency and, of three, parameters over five to ten mixed blocks: 40 active parameters on average."""
 
     def losses(arch: Architecture) -> tuple[float, ...]:
         net = mixed_surface(arch)
         return (net.error, math.log10(net.latency_ms), math.log10(net.params))[:n_losses]
 
     cheap, noise = (False, True, True)[:n_losses], (0.01, 0.005, 0.0)[:n_losses]
-    return Task(f"mixed blocks, {n_losses} objectives", mixed_space(), losses, cheap, noise, proxies=mixed_proxies)
+    return Task(f"mixed blocks, {n_losses} objectives", mixed_space(5, 10), losses, cheap, noise, proxies=mixed_proxies)
 
 
 def measure_overhead(spec: str, n_losses: int, n_finished: int, n_suggestions: int) -> Row:

@@ -218,14 +218,14 @@ def nasbench_macro(*, group: str) -> Task:
 # ---------------------------------------------------------------- a surface
 
 
-def mixed_space() -> Space:
-    """Two to eight blocks of four kinds and the training: some 120 parameters, 35 of them active."""
+def mixed_space(fewest: int = 2, most: int = 8) -> Space:
+    """Some blocks of four kinds and the training: of two to eight 115 parameters, 30 of them active."""
     return Space(
         input="sequence",
         name="mixed",
         root={
             "body": Repeat(
-                Integer(2, 8),
+                Integer(fewest, most),
                 Choice(
                     {
                         "conv": {

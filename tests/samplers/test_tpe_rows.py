@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from tpe_cases import NET, PARAMETERS, any_spaces, drawn, exact_spaces, prior, random_trials, seeds, told
+from tpe_cases import (
+    NET,
+    PARAMETERS,
+    any_spaces,
+    drawn,
+    exact_spaces,
+    prior,
+    random_trials,
+    seeds,
+    spaces,
+    told,
+)
 
 from nas.samplers import Observation
 from nas.samplers.fresh import every
@@ -243,3 +254,12 @@ def test_vectors_are_those_of_the_rows_however_many_are_asked_for():
     for size in (10, 1500, 1500, 3000, 3, 0):
         some = rng.choice(3000, size, replace=False)
         np.testing.assert_array_equal(history.vectors(some), FEATURES.of(history.rows[some]))
+
+
+@given(spaces(), seeds)
+def test_what_was_drawn_is_an_architecture_of_the_space(space, seed):
+    columns, activity, rows = drawn(space, 8, seed)
+    for row in rows:
+        found = activity.architecture(row, np.random.default_rng(seed))
+        assert found == columns.architecture(row, np.random.default_rng(seed))
+        assert list(found.values) == list(columns.architecture(row, np.random.default_rng(seed)).values)

@@ -239,6 +239,46 @@ def test_limits_of_time(digits):
     fit(mlp(), digits.x_train, digits.y_train, TrainConfig(epochs=1), seed=0, trial_limit_s=60, deadline=started + 60)
 
 
+def test_between_batches_is_called_before_each_and_changes_nothing(digits):
+    config, val = TrainConfig(epochs=2, batch_size=256), (digits.x_val, digits.y_val)
+    order = []
+
+    def run(between_batches):
+        net = cnn(dropout=0.3)
+        net.register_forward_pre_hook(lambda module, _: order.append("train" if module.training else "judge"))
+        return outcome(fit(net, *digits.full(), config, seed=0, evaluate_on=val, between_batches=between_batches)), net
+
+    one, net = run(lambda: order.append("pause"))
+    n, n_val = -(-len(digits.full()[0]) // 256), -(-len(val[0]) // 512)
+    assert order == (["pause", "train"] * n + ["pause", "judge"] * n_val) * 2
+    same, twin = run(None)
+    assert one == same
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), twin.state_dict().values(), strict=True))
+
+
+def test_pauses_are_no_time_of_training_but_the_run_goes_on(digits):
+    config, val, started = TrainConfig(epochs=2), (digits.x_val, digits.y_val), time.monotonic()
+    pauses = []
+
+    def pause():
+        pauses.append(time.monotonic())
+        time.sleep(0.05)
+
+    result = fit(
+        *(mlp(), digits.x_train, digits.y_train, config),
+        seed=0,
+        evaluate_on=val,
+        trial_limit_s=0.5,  # of which the pauses alone take the double
+        between_batches=pause,
+    )
+    whole = time.monotonic() - started
+    assert len(pauses) == 20
+    assert 0 < result.train_seconds < whole - 1.0
+    assert result.curve[0].train_seconds < result.curve[1].train_seconds == result.train_seconds
+    with pytest.raises(TrialFailed, match=r"^end of the run reached at epoch 1, batch [12] of 9$"):
+        fit(*(mlp(), *val, config), seed=0, deadline=time.monotonic() + 0.06, between_batches=pause)
+
+
 class Raises(nn.Module):
     def __init__(self, error):
         super().__init__()

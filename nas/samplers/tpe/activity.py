@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nas.samplers.tpe.columns import Columns, Steps
-from nas.space import Categorical, Chain, Choice, Fixed, Float, Group, Integer, Repeat, When
+from nas.space import Architecture, Categorical, Chain, Choice, Fixed, Float, Group, Integer, Repeat, When
 from nas.space.conditions import Test
 from nas.space.tree import Node, join
 
@@ -18,6 +18,8 @@ class Activity:
 
     Attributes:
         needs: of each column, what has to hold in earlier columns for it to be active.
+        settled: whether the cells of a row say for sure which columns are active; not so where a condition looks at a
+            parameter with more values than cells.
     """
 
     def __init__(self, columns: Columns) -> None:
@@ -26,6 +28,8 @@ class Activity:
         self.needs: list[tuple[Need, ...]] = [()] * len(columns.names)
         self._fixed: dict[str, tuple[Need, ...]] = {}
         self._visit(columns.space.root, "", "", ())
+        looked_at = {parent for needs in self.needs for parent, _ in needs}
+        self.settled = all(self._cells[parent].listed is not None for parent in looked_at)
 
     def active(self, rows: np.ndarray, column: int) -> np.ndarray:
         """Return in which rows a column is active, given the columns before it.
@@ -69,6 +73,20 @@ class Activity:
             if needs:
                 rows[~self.active(rows, column), column] = -1
         return rows
+
+    def architecture(self, row: np.ndarray, rng: np.random.Generator) -> Architecture:
+        """Return an architecture whose parameters lie in the cells of a row that was drawn here.
+
+        Cost: 50 microseconds for 40 active parameters; ten times that where the row leaves open what is active.
+        """
+        if not self.settled:
+            return self.columns.architecture(row, rng)
+        values = {}
+        for column in np.flatnonzero(row >= 0).tolist():
+            cells = self._cells[column]
+            value = cells.value(int(row[column]), rng.random() if cells.listed is None else 0.0)
+            values[self.columns.names[column]] = cells.parameter.canonical(value)
+        return Architecture.of(values)
 
     def _visit(self, here: Node, path: str, group: str, needs: tuple[Need, ...]) -> None:
         if isinstance(here, When):

@@ -171,7 +171,7 @@ class TPE:
         if self.belief.stated:  # a wrong prior alone would leave nothing good to learn from
             rows[1::2] = self.activity.draw(self.uniform, N_SURVEYED, rng)
             rows = rng.permutation(rows)
-        drawn = (self.columns.architecture(row, rng) for row in rows)
+        drawn = (self.activity.architecture(row, rng) for row in rows)
         allowed = {arch.fingerprint(): arch for arch in drawn if self.space.forbidden(arch) is None}
         archs = list(allowed.values())[:N_SURVEYED] or [self.space.sample(rng)]
         return survey(archs, self.features.of(self.columns.of(archs)), price, self.n_startup, rng)
@@ -184,7 +184,7 @@ class TPE:
         if self.history.excess.shape[1]:
             keeps = self._outlook(()).expect(rows).keeps
             rows = rows[np.argsort(np.where(keeps < 0.5, -keeps, -1.0), kind="stable")]
-        return (self.columns.architecture(row, rng) for row in rows)
+        return (self.activity.architecture(row, rng) for row in rows)
 
     def _first(
         self,
@@ -240,7 +240,7 @@ class TPE:
         expected = outlook.expect(rows)
         promised = promise(expected, bonus)
         order = np.argsort(-promised, kind="stable")
-        archs = (self.columns.architecture(rows[i], rng) for i in order)
+        archs = (self.activity.architecture(rows[i], rng) for i in order)
         fresh = ((i, arch) for i, arch in zip(order, archs, strict=True) if any(self._allowed([arch], taken)))
         if outlook.asks and (described := list(islice(fresh, MOST_DESCRIBED))):
             at = np.array([i for i, _ in described])
