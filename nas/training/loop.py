@@ -52,7 +52,7 @@ class EpochLog:
     """On `evaluate_on`, after the epoch."""
 
     train_seconds: float
-    """Wall time of training since its start, without evaluation."""
+    """Wall time of training since its start, without evaluation and pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class FitResult:
 
     epochs: int
     train_seconds: float
-    """Wall time, without evaluation."""
+    """Wall time, without evaluation and pauses."""
 
     curve: tuple[EpochLog, ...]
 
@@ -77,6 +77,7 @@ def fit(
     deadline: float | None = None,
     trial_limit_s: float | None = None,
     on_epoch: Callable[[EpochLog], None] | None = None,
+    between_batches: Callable[[], None] | None = None,
 ) -> FitResult:
     """Train `module` in place on (x, y).
 
@@ -89,8 +90,9 @@ def fit(
         seed: owns the subset, the order of samples, augmentation and dropout.
         evaluate_on: (x_val, y_val), judged after every epoch.
         deadline: on the clock of `time.monotonic`, when the whole run ends.
-        trial_limit_s: seconds that this call may take, evaluation included.
+        trial_limit_s: seconds that this call may take, evaluation included and pauses not.
         on_epoch: told of every epoch; what it raises ends the training and is passed on as it is.
+        between_batches: called before every batch, of evaluation too; may take its time (a pause), and raise nothing.
     Raises:
         TrialFailed: diverged, out of time, out of memory, or an error inside the network; the text is the reason.
         SpaceError: an augmentation for another kind of data.
@@ -112,11 +114,19 @@ def fit(
         torch.Generator(device=x.device).manual_seed(torch_seed(seed, purpose)) for purpose in ("shuffle", "augment")
     )
     memory_format = _memory_format(module, x)
+    paused = 0.0
+
+    def pause() -> None:
+        nonlocal paused
+        if between_batches is not None:
+            pause_started = time.perf_counter()
+            between_batches()
+            paused += time.perf_counter() - pause_started
 
     def check_clock(epoch: int, batch: int) -> None:
         now = time.monotonic()
         place = f"reached at epoch {epoch}, batch {batch} of {n_batches}"
-        if trial_limit_s is not None and now - started > trial_limit_s:
+        if trial_limit_s is not None and now - started - paused > trial_limit_s:
             raise TrialFailed(f"time limit of {trial_limit_s:g} s {place}")
         if deadline is not None and now > deadline:
             raise TrialFailed(f"end of the run {place}")
@@ -131,13 +141,14 @@ def fit(
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
         for epoch in range(1, config.epochs + 1):
-            epoch_started = time.perf_counter()
+            epoch_started, paused_before = time.perf_counter(), paused
             with as_trial_failed():
                 module.train()
                 order = torch.randperm(n, generator=shuffling, device=x.device)[:last]
                 total = torch.zeros((), device=x.device, dtype=torch.float64)
 
                 for batch, chosen in enumerate(order.split(size), start=1):
+                    pause()
                     check_clock(epoch, batch)
                     factor = lr_factor(config.schedule, (epoch - 1) * n_batches + batch - 1, n_steps)
                     for group, lr in zip(optimizer.param_groups, base_lrs, strict=True):
@@ -156,8 +167,8 @@ def fit(
                         seen = min(batch * size, last)
                         _check_loss(float(total) / seen, f"loss is {float(total) / seen:.3g} at epoch {epoch}")
 
-            train_seconds += time.perf_counter() - epoch_started
-            scores = evaluate(module, *evaluate_on) if evaluate_on is not None else None
+            train_seconds += time.perf_counter() - epoch_started - (paused - paused_before)
+            scores = evaluate(module, *evaluate_on, between_batches=pause) if evaluate_on is not None else None
             curve.append(EpochLog(epoch, float(total) / last, scores, train_seconds))
             if on_epoch is not None:
                 on_epoch(curve[-1])
@@ -165,13 +176,16 @@ def fit(
 
 
 @torch.no_grad()
-def evaluate(module: nn.Module, x: Tensor, y: Tensor, batch: int = 512) -> Scores:
+def evaluate(
+    module: nn.Module, x: Tensor, y: Tensor, batch: int = 512, *, between_batches: Callable[[], None] | None = None
+) -> Scores:
     """Judge `module`, in evaluation mode, on (x, y); its mode is as before afterwards.
 
     Args:
         x: (n, *in_shape), at least one sample.
         y: (n,) indices into the logits.
         batch: samples at a time.
+        between_batches: called before every batch; may take its time, and raise nothing.
     Raises:
         TrialFailed: as for `fit`; a loss that is not finite counts as diverged.
     """
@@ -184,6 +198,8 @@ def evaluate(module: nn.Module, x: Tensor, y: Tensor, batch: int = 512) -> Score
     try:
         with as_trial_failed():
             for inputs, labels in zip(x.split(batch), y.split(batch), strict=True):
+                if between_batches is not None:
+                    between_batches()
                 logits = module(inputs.contiguous(memory_format=memory_format))
                 total += F.cross_entropy(logits, labels, reduction="sum")
                 right += (logits.argmax(1) == labels).sum()
