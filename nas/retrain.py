@@ -14,6 +14,7 @@ import numpy as np
 
 from nas.build import Network, build
 from nas.errors import RunError
+from nas.measure.quiet import Pause
 from nas.records import TrialRecord, write_json
 from nas.rng import torch_seed
 from nas.study.config import StudyConfig
@@ -129,18 +130,20 @@ def retrain(
         raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
     scores, states = [], []
     started = time.perf_counter()
-    for seed in range(seeds):
-        network = _fresh(config, record, task, seed)
-        fit(
-            network,
-            x,
-            y,
-            train,
-            seed=torch_seed(config.seed, "retraining", record.number, seed),
-            on_epoch=None if on_epoch is None else lambda log, seed=seed: on_epoch(seed, log),  # type: ignore[misc]
-        )
-        scores.append(evaluate(network, x_test, y_test))
-        states.append(network.state_dict())
+    with Pause() as pause:
+        for seed in range(seeds):
+            network = _fresh(config, record, task, seed)
+            fit(
+                network,
+                x,
+                y,
+                train,
+                seed=torch_seed(config.seed, "retraining", record.number, seed),
+                on_epoch=None if on_epoch is None else lambda log, seed=seed: on_epoch(seed, log),  # type: ignore[misc]
+                between_batches=pause,
+            )
+            scores.append(evaluate(network, x_test, y_test, between_batches=pause))
+            states.append(network.state_dict())
     # Only now: a retraining that fails or is interrupted leaves an earlier one as it was.
     for old in (folder / "retrained.json", *folder.glob("seed-*.pt")):
         old.unlink(missing_ok=True)
@@ -153,7 +156,7 @@ def retrain(
         accuracies=tuple(s.accuracy for s in scores),
         losses=tuple(s.loss for s in scores),
         epochs=train.epochs,
-        train_seconds=time.perf_counter() - started,
+        train_seconds=time.perf_counter() - started - pause.waited_s,
         searched_accuracy=record.scores.get("accuracy", float("nan")),
         weights=tuple(weights),
     )

@@ -18,8 +18,9 @@ from nas.measure.runtimes import RUNTIMES
 from nas.objectives import Measurement
 from nas.shapes import Shape
 
-TIMEOUT_S = 120.0
-"""A measurement ends after about a second; a network that takes this long for a few runs is given up."""
+TIMEOUT_S = 180.0
+"""A measurement ends after about a second, and waits for others for about a minute; a network that takes the rest of
+this for a few runs is given up."""
 
 
 _START = "import sys; sys.path[0] = sys.argv[1]; from nas.measure.apart import main; main()"
@@ -43,6 +44,8 @@ class MeterApart:
     def __init__(self, runtime: str, calibration: Calibration | None = None) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._calibration = calibration
+        self.disturbed = 0
+        """How many measurements began while a trainer did not pause."""
         RUNTIMES[runtime]  # a wrong name is told here
         self.runtime = runtime
 
@@ -63,9 +66,12 @@ class MeterApart:
 
         Raises:
             NasError: the file cannot be run at `in_shape`, takes too long, or brings the process down.
+            RunError: another process keeps measuring for a minute.
         """
         request = {"path": str(onnx_path), "in_shape": in_shape, "calibration": self.calibration.to_dict()}
-        return Measurement(*self._ask(request)["measurement"])
+        found = self._ask(request)
+        self.disturbed += not found["quiet"]
+        return Measurement(*found["measurement"])
 
     def close(self) -> None:
         """End the process; the next measurement starts another one."""
@@ -108,7 +114,7 @@ class MeterApart:
             raise NasError(f"{request.get('path', 'the reference net')}: {how}")
         found: dict[str, Any] = json.loads(answer)
         if "error" in found:
-            raise (RunError if request.get("path") is None else NasError)(found["error"])
+            raise (RunError if found["of_run"] or request.get("path") is None else NasError)(found["error"])
         return found
 
     def _start(self) -> subprocess.Popen[str]:
@@ -134,9 +140,9 @@ def serve(runtime: str, requests: IO[str], answers: IO[str]) -> None:
             answer: dict[str, Any] = {"calibration": meter.calibration.to_dict()}
             if "path" in request:
                 found = meter.measure(Path(request["path"]), tuple(request["in_shape"]))
-                answer["measurement"] = [found.value, found.low, found.high]
+                answer |= {"measurement": [found.value, found.low, found.high], "quiet": meter.quiet}
         except (NasError, MemoryError) as error:
-            answer = {"error": str(error) or type(error).__name__}
+            answer = {"error": str(error) or type(error).__name__, "of_run": isinstance(error, RunError)}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,10 @@ from nas.shapes import Shape
 if TYPE_CHECKING:
     from torch import nn
 
-_MULTIPLIES = re.compile(r"conv|matmul|mm$|mv$|dot$|einsum|^bilinear$|lstm|gru|rnn|attention|encoder_layer")
+MULTIPLIES = re.compile(
+    r"conv|matmul|mm$|mv$|dot$|inner$|einsum|^(bi|_tri)?linear|cdist|matrix_(power|exp)"
+    r"|lstm|gru|rnn|attention|encoder_layer"
+)
 """Operators that multiply and add; one of these without a handler would be a silent zero, so it is an error."""
 
 
@@ -22,13 +26,14 @@ def count_macs(module: nn.Module, in_shape: Shape) -> int:
     """Return the multiply-adds of `module` in eval mode for one sample of `in_shape` (without the batch axis).
 
     Counted are convolutions, linear layers, matrix products, recurrent layers and attention. Norms, pooling,
-    activations, biases and element-wise products are left out: they are a few percent, and runtimes fuse them.
+    activations, biases and element-wise products are left out: they are a few percent, and runtimes fuse them. So is
+    what has no effect on the output. `count_macs_fast` returns the same sooner.
 
     fvcore walks the trace; the handlers are ours where its own are missing (recurrent layers and
     scaled_dot_product_attention count 0 there), too coarse (einsum) or wrong (a matrix product that broadcasts).
 
     Raises:
-        NasError: the trace holds an operator of those kinds that has no handler.
+        NasError: the trace holds an operator of those kinds that has no handler, or a scripted function.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.script(_method)?` is", FutureWarning)  # fvcore's import
@@ -44,15 +49,26 @@ def count_macs(module: nn.Module, in_shape: Shape) -> int:
             analysis = FlopCountAnalysis(module, (example,)).clear_op_handles().set_op_handle(**_HANDLERS)
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
             total, unsupported = analysis.total(), analysis.unsupported_ops()
+            if written := {op: _written_function for op in unsupported if op.startswith("prim::PythonOp.")}:
+                analysis.set_op_handle(**written)  # it traces once more
+                total, unsupported = analysis.total(), analysis.unsupported_ops()
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
-    unknown = sorted(op for op in unsupported if _MULTIPLIES.search(op.rpartition("::")[2]))
+    unknown = sorted(op for op in unsupported if _multiplies(op))
     if unknown:
-        raise NasError(
-            f"{type(module).__name__}: no count of multiply-adds for {', '.join(unknown)}\n"
-            "  write the block with convolutions, linear layers, matmul, einsum, recurrent layers or attention"
-        )
+        raise _no_count(type(module).__name__, unknown)
     return int(total)
+
+
+def _multiplies(operator: str) -> bool:
+    return bool(MULTIPLIES.search(operator.rpartition("::")[2]))
+
+
+def _no_count(place: str, operators: Sequence[str]) -> NasError:
+    return NasError(
+        f"{place}: no count of multiply-adds for {', '.join(operators)}\n"
+        "  write the block with convolutions, linear layers, matmul, einsum, recurrent layers or attention"
+    )
 
 
 # Handlers take the operator's inputs and outputs as torch._C.Value, for which there is no public type.
@@ -79,21 +95,32 @@ def _product(first: int) -> Any:
 
 
 def _einsum(inputs: list[Any], outputs: list[Any]) -> int:
-    """One multiply-add per element of the output and of the axes summed over; 0 for a sum of one operand."""
-    shapes = [_shape(v) for v in inputs[1].node().inputs()]
+    return einsum_macs(inputs[0].toIValue(), [_shape(v) for v in inputs[1].node().inputs()], _shape(outputs[0]))
+
+
+def einsum_macs(equation: str, shapes: Sequence[Sequence[int]], out_shape: Sequence[int]) -> int:
+    """Return one multiply-add per element of the output and of the axes summed over; 0 for a sum of one operand.
+
+    Raises:
+        NasError: more than two operands.
+
+    >>> einsum_macs("ti,oi->to", [(4, 6), (5, 6)], (4, 5))
+    120
+    """
     if len(shapes) == 1:
         return 0
     if len(shapes) > 2:
         raise NasError("einsum of more than two operands: multiply-adds depend on the order; write it as several")
-    left, arrow, kept = inputs[0].toIValue().replace(" ", "").partition("->")
+    left, arrow, kept = equation.replace(" ", "").partition("->")
     sizes: dict[str, int] = {}
     for term, shape in zip(left.split(","), shapes, strict=True):
         before, _, after = term.partition("...")
-        sizes |= dict(zip(before, shape, strict=False))
-        sizes |= dict(zip(reversed(after), reversed(shape), strict=False))
+        for letters, axes in ((before, shape), (after[::-1], shape[::-1])):
+            for letter, size in zip(letters, axes, strict=False):
+                sizes[letter] = max(size, sizes.get(letter, 1))  # an axis of 1 is broadcast
     if not arrow:
         kept = "".join(letter for letter in sizes if left.count(letter) == 1)
-    return prod(_shape(outputs[0])) * prod(size for letter, size in sizes.items() if letter not in kept)
+    return prod(out_shape) * prod(size for letter, size in sizes.items() if letter not in kept)
 
 
 def _recurrent(inputs: list[Any], outputs: list[Any]) -> int:
@@ -111,18 +138,44 @@ def _cell(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def _attention(inputs: list[Any], outputs: list[Any]) -> int:
-    """Queries times keys, then weights times values: (..., L, d_k), (..., S, d_k), (..., S, d_v)."""
-    query, key, value = (_shape(v) for v in inputs[:3])
-    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+    """Queries times keys, weights times values: (..., L, d_k), (..., S, d_k), (..., S, d_v), which may broadcast."""
+    *queries, d_v = _shape(outputs[0])
+    *_, n_keys, d_k = _shape(inputs[1])
+    return prod(queries) * n_keys * (d_k + d_v)
+
+
+def _written_function(inputs: list[Any], outputs: list[Any]) -> int:
+    """What the forward of a `torch.autograd.Function` does, which the trace keeps as a graph of its own.
+
+    That of a function within has its operators there too, and stands beside it once more, used by no one.
+    """
+    if not any(output.uses() for output in outputs):
+        return 0
+    function, total = outputs[0].node(), 0
+    for node in function.g("Subgraph").nodes():
+        if node.kind() in _HANDLERS:
+            total += _HANDLERS[node.kind()](list(node.inputs()), list(node.outputs()))
+        elif _multiplies(node.kind()):
+            raise _no_count(function.pyname(), [node.kind()])
+    return total
+
+
+def _scripted_function(inputs: list[Any], outputs: list[Any]) -> int:
+    name = inputs[0].node().s("name")
+    raise NasError(
+        f"no count of multiply-adds for the scripted function {name}, which shows nobody its shapes\n"
+        "  write it without torch.jit.script"
+    )
 
 
 _HANDLERS: dict[str, Any] = {
+    "prim::CallFunction": _scripted_function,
     "aten::_convolution": _convolution,
     "aten::_convolution_mode": _convolution,
     "aten::linear": _linear,
     "aten::einsum": _einsum,
     "aten::scaled_dot_product_attention": _attention,
-    **{f"aten::{op}": _product(0) for op in ("matmul", "mm", "bmm", "mv", "dot")},
+    **{f"aten::{op}": _product(0) for op in ("matmul", "mm", "bmm", "mv", "dot", "inner")},
     **{f"aten::{op}": _product(1) for op in ("addmm", "baddbmm", "addmv")},
     **{f"aten::{op}": _recurrent for op in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
     **{f"aten::{op}_cell": _cell for op in ("lstm", "gru", "rnn_tanh", "rnn_relu")},

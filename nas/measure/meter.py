@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Protocol
 
 from nas.errors import RunError
 from nas.measure import reference
-from nas.measure.latency import Calibration, Run, measure_ratio, reference_time_ms
+from nas.measure.latency import Calibration, Clock, Run, measure_ratio, reference_time_ms
+from nas.measure.quiet import measuring, thread_clock
 from nas.measure.runtimes import Runtime
 from nas.objectives import Measurement
 from nas.shapes import Shape
@@ -23,7 +25,11 @@ class Measures(Protocol):
 class Meter:
     """Measures latencies that compare with each other, for as long as the calibration is kept.
 
-    Not meant for two threads at once, which would disturb each other's measurements anyway.
+    While it measures no other meter of the user does, and trainers with a `Pause` wait. Where one does not, the CPU
+    time of the thread counts instead of the wall clock's, and `quiet` says so. Not meant for two threads at once.
+
+    Attributes:
+        quiet: whether everybody paused for the last measurement.
 
     Raises:
         RunError: the calibration belongs to another runtime or reference net.
@@ -41,14 +47,17 @@ class Meter:
                 )
         self.runtime = runtime
         self.calibration = calibration
+        self.quiet = True
         self._reference: Run | None = None
 
     @classmethod
     def calibrated(cls, runtime: Runtime) -> Meter:
         """Return a meter with a calibration made now, which takes about half a second: best before trainers start."""
         run = runtime.prepare(reference.model(), reference.IN_SHAPE)
-        meter = cls(runtime, Calibration(reference_time_ms(run), runtime.name, reference.NAME))
-        meter._reference = run
+        with measuring() as quiet:
+            found = reference_time_ms(run, clock=_clock(quiet, run))
+        meter = cls(runtime, Calibration(found, runtime.name, reference.NAME))
+        meter._reference, meter.quiet = run, quiet
         return meter
 
     def measure(self, onnx_path: Path, in_shape: Shape) -> Measurement:
@@ -56,9 +65,18 @@ class Meter:
 
         Raises:
             NasError: the file cannot be run at `in_shape`.
+            RunError: another process keeps measuring for a minute.
         """
         if self._reference is None:
             self._reference = self.runtime.prepare(reference.model(), reference.IN_SHAPE)
-        ratio = measure_ratio(self.runtime.prepare(onnx_path, in_shape), self._reference)
+        candidate = self.runtime.prepare(onnx_path, in_shape)
+        with measuring() as self.quiet:
+            clock = _clock(self.quiet, candidate, self._reference)
+            ratio = measure_ratio(candidate, self._reference, clock=clock)
         ms = self.calibration.reference_ms
         return Measurement(ratio.value * ms, ratio.low * ms, ratio.high * ms)
+
+
+def _clock(quiet: bool, *runs: Run) -> Clock:
+    """Return the wall clock in quiet, else that of the thread where the runs compute in it alone."""
+    return time.perf_counter_ns if quiet else thread_clock(*runs) or time.perf_counter_ns

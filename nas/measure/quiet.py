@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from nas.errors import NasError
+from nas.errors import NasError, RunError
 from nas.measure.latency import Clock, Run
 
 try:
@@ -49,8 +49,8 @@ def measuring(*, timeout_s: float = 60.0, patience_s: float = 2.0) -> Iterator[b
         Whether all trainers pause. False: a batch lasted longer (or its process was stopped within one), or the
         system cannot tell (`CAN_PAUSE`). What is then measured by the wall clock is disturbed: see `thread_clock`.
     Raises:
-        NasError: another process measures for longer than `timeout_s`; its id is named. Or there is no folder to
-            lock in.
+        RunError: another process measures for longer than `timeout_s`; its id is named.
+        NasError: there is no folder to lock in.
     """
     if not CAN_PAUSE:
         yield False
@@ -58,7 +58,7 @@ def measuring(*, timeout_s: float = 60.0, patience_s: float = 2.0) -> Iterator[b
     turn, batch = _locks()
     try:
         if not turn.wait(timeout_s):
-            raise NasError(
+            raise RunError(
                 f"{turn.path}: {turn.owner()} still measures after {timeout_s:g} s of waiting, and only one "
                 "measurement runs on a machine at a time\n  wait for that process, or end it"
             )

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.build import Network, build
-from nas.errors import BuildError, NasError, TrialFailed
-from nas.measure import count_macs
+from nas.errors import BuildError, NasError, RunError, TrialFailed
+from nas.measure.fast_macs import count_macs_fast
 from nas.measure.price import Pricer, network_key
+from nas.measure.quiet import Pause
 from nas.measure.synflow import synflow
 from nas.objectives import Budget, Measurement, Prices
 from nas.records import TrialRecord
@@ -95,6 +96,8 @@ class Evaluator:
                 return Candidate(arch, key, self.pricer.price(network))
         except BuildError as error:
             return Candidate(arch, problem=f"cannot be built: {error}")
+        except RunError:
+            raise  # nothing that the network is to blame for
         except NasError as error:
             return Candidate(arch, problem=f"cannot be priced: {str(error).splitlines()[0]}")
 
@@ -104,7 +107,7 @@ class Evaluator:
         The logarithms are of 1 + the number. NaN stands for what cannot be told: all of a network that cannot be built,
         a flow that is not finite. Nothing is measured, and networks that are built alike are looked at once.
 
-        Cost: 2 to 5 ms to build the network; where it is new, `synflow` and, unless it was priced, 5 to 15 ms for the
+        Cost: 2 to 5 ms to build the network; where it is new, `synflow` and, unless it was priced, about 1 ms for the
         multiply-adds.
         """
         try:
@@ -121,7 +124,7 @@ class Evaluator:
         in_shape, known = self.task.in_shape, self.pricer.known(network)
         return (
             _told(lambda: synflow(network, in_shape)),
-            _told(lambda: math.log1p(known["macs"].value if known else count_macs(network, in_shape))),
+            _told(lambda: math.log1p(known["macs"].value if known else count_macs_fast(network, in_shape))),
             math.log1p(sum(p.numel() for p in network.parameters())),
         )
 
@@ -139,7 +142,7 @@ class Evaluator:
         trial_limit_s: float | None = None,
         on_epoch: Callable[[EpochLog], None] | None = None,
     ) -> tuple[TrialRecord, Network | None]:
-        """Train a candidate as trial `number`, and judge it on the validation data.
+        """Train a candidate as trial `number`, and judge it on the validation data; it pauses while others measure.
 
         Args:
             deadline: end of the run, on the clock of `time.monotonic`.
@@ -149,7 +152,7 @@ class Evaluator:
         Raises:
             RunEnded: the deadline came first.
         """
-        started = time.perf_counter()
+        started, pause = time.perf_counter(), Pause()
         arch, seed = candidate.arch, self.config.seed
         unfinished = TrialRecord(number, arch, "failed", candidate.prices, key=candidate.key)
         curve: list[EpochLog] = []
@@ -162,21 +165,23 @@ class Evaluator:
         try:
             with as_trial_failed(), torch_seeded(torch_seed(seed, "weights", number)):
                 network = build(self.config.space, arch, self.task.in_shape, self.task.n_outputs)
-            fit(
-                network,
-                self.task.x_train,
-                self.task.y_train,
-                self.train_config(arch),
-                seed=torch_seed(seed, "training", number),
-                evaluate_on=(self.task.x_val, self.task.y_val),
-                deadline=deadline,
-                trial_limit_s=trial_limit_s,
-                on_epoch=note,
-            )
+            with pause:
+                fit(
+                    network,
+                    self.task.x_train,
+                    self.task.y_train,
+                    self.train_config(arch),
+                    seed=torch_seed(seed, "training", number),
+                    evaluate_on=(self.task.x_val, self.task.y_val),
+                    deadline=deadline,
+                    trial_limit_s=trial_limit_s,
+                    on_epoch=note,
+                    between_batches=pause,
+                )
         except TrialFailed as error:
             if deadline is not None and time.monotonic() > deadline:
                 raise RunEnded from None
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - started - pause.waited_s
             failed = dataclasses.replace(unfinished, epochs=len(curve), train_seconds=seconds, reason=str(error))
             return failed, None
         scores = curve[-1].scores
@@ -186,7 +191,7 @@ class Evaluator:
             state="complete",
             scores={"accuracy": scores.accuracy, "loss": scores.loss},
             epochs=len(curve),
-            train_seconds=time.perf_counter() - started,
+            train_seconds=time.perf_counter() - started - pause.waited_s,
             curve=tuple(log.scores.accuracy for log in curve if log.scores),
         )
         return record, network

@@ -5,6 +5,7 @@ import pytest
 from nas.errors import NasError
 from nas.measure import MeterApart, apart, reference
 from nas.measure.latency import Calibration
+from nas.measure.quiet import CAN_PAUSE, Pause
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,19 @@ def test_the_folder_one_stands_in_has_no_say(net, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with MeterApart("onnxruntime") as meter:
         assert meter.measure(net, reference.IN_SHAPE).value > 0
+
+
+@pytest.mark.skipif(not CAN_PAUSE, reason="the system has no locks to pause by")
+def test_a_trainer_that_does_not_pause_is_noticed_and_the_figure_is_the_same(meter, net):
+    calm = meter.measure(net, reference.IN_SHAPE)
+    assert meter.disturbed == 0
+    with Pause() as pause:
+        pause()  # a batch that lasts
+        beside = meter.measure(net, reference.IN_SHAPE)
+    assert meter.disturbed == 1
+    assert beside.value == pytest.approx(calm.value, rel=0.9)
+    meter.measure(net, reference.IN_SHAPE)
+    assert meter.disturbed == 1
 
 
 def test_an_unknown_runtime_is_told_at_once():

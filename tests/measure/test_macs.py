@@ -1,6 +1,7 @@
 """Multiply-adds against formulae worked out by hand, for every kind of operator that multiplies."""
 
 import warnings
+from functools import cache
 
 import pytest
 import torch
@@ -45,10 +46,56 @@ class Cell(nn.Module):
         return y[0] if isinstance(y, tuple) else y
 
 
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: Tensor, w: Tensor) -> Tensor:
+        return 2 * (x @ w.T)
+
+
+class Nested(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: Tensor, w: Tensor) -> Tensor:
+        return Doubled.apply(x, w) @ w
+
+
+class Chain(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: Tensor, w: Tensor) -> Tensor:
+        return torch.tensordot(x, w.T, 1)
+
+
+@cache
+def scripted(function):
+    """Compile at the first call: it warns that it will be removed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(function)
+
+
+def _gate(x: Tensor) -> Tensor:
+    return x * x.sigmoid()
+
+
+def _in_slices(module: nn.Module, x: Tensor) -> Tensor:
+    y = torch.zeros(1, 8)
+    y[:, :5] = x @ module.w.T
+    return y
+
+
+def _unused(module: nn.Module, x: Tensor) -> Tensor:
+    _ = x @ module.w.T
+    return x
+
+
 def _sdpa(module: nn.Module, x: Tensor) -> Tensor:
     n, t, d = x.shape
     q = x.reshape(n, t, 2, d // 2).transpose(1, 2)
     return F.scaled_dot_product_attention(q, q, q)
+
+
+def _cross_many(module: nn.Module, x: Tensor) -> Tensor:
+    """One set of queries, keys and values of three heads."""
+    return F.scaled_dot_product_attention(x[:, None], x.expand(3, -1, -1)[None], x.expand(3, -1, -1)[None])
 
 
 def _own_attention(module: nn.Module, x: Tensor) -> Tensor:
@@ -76,12 +123,27 @@ BY_HAND = {
     "einsum, implicit output": (Apply(lambda m, x: torch.einsum("nti,oi", x, m.w)), (4, 6), 4 * 6 * 5),
     "einsum, ellipsis": (Apply(lambda m, x: torch.einsum("...i,...i->...", x, x)), (4, 6), 24),
     "einsum, transpose": (Apply(lambda m, x: torch.einsum("nti->nit", x)), (4, 6), 0),
+    "einsum that broadcasts": (
+        Apply(lambda m, x: torch.einsum("nti,toi->nto", x[:, :1], m.w.expand(4, 5, 6))),
+        (4, 6),
+        120,
+    ),
+    "einsum that broadcasts, the other way": (
+        Apply(lambda m, x: torch.einsum("nti,toi->nto", x, m.w.expand(1, 5, 6))),
+        (4, 6),
+        120,
+    ),
     "matmul that broadcasts": (Apply(lambda m, x: m.w @ x.transpose(1, 2)), (4, 6), 5 * 6 * 4),
     "matmul with a vector": (Apply(lambda m, x: x @ m.w[0]), (4, 6), 24),
     "addmm": (Apply(lambda m, x: torch.addmm(m.b, x, m.w.T)), (6,), 30),
     "bmm": (Apply(lambda m, x: torch.bmm(x, x.transpose(1, 2))), (4, 6), 96),
     "baddbmm": (Apply(lambda m, x: torch.baddbmm(m.b[:4], x, x.transpose(1, 2))), (4, 6), 96),
     "mv": (Apply(lambda m, x: torch.mv(m.w, x[0])), (6,), 30),
+    "inner": (Apply(lambda m, x: torch.inner(x, m.w)), (4, 6), 4 * 6 * 5),
+    "in slices": (Apply(_in_slices), (6,), 30),
+    "of parameters alone": (Apply(lambda m, x: x @ (m.w.T @ m.w)), (6,), 6 * 5 * 6 + 36),
+    "autograd function": (Apply(lambda m, x: Doubled.apply(x, m.w)), (6,), 30),
+    "autograd function in another": (Apply(lambda m, x: Nested.apply(x, m.w)), (6,), 60),
     "lstm": (First(nn.LSTM(6, 8, batch_first=True)), (7, 6), 7 * 4 * 8 * (6 + 8)),
     "lstm, two layers, both ways": (
         First(nn.LSTM(6, 8, 2, batch_first=True, bidirectional=True)),
@@ -97,6 +159,7 @@ BY_HAND = {
     "rnn cell": (Cell(nn.RNNCell), (6,), 8 * (6 + 8)),
     "attention": (Apply(_sdpa), (10, 8), 2 * 10 * 10 * (4 + 4)),
     "attention to fewer, narrower": (Apply(_cross), (10, 8), 10 * 4 * (8 + 2)),
+    "attention that broadcasts": (Apply(_cross_many), (10, 8), 3 * 10 * 10 * (8 + 8)),
     "attention written out": (Apply(_own_attention), (10, 8), 2 * 10 * 10 * 8),
     # q, k, v and out: 4 d^2 a token; scores and mixing: 2 t d a token; the two layers: 2 d * 16 a token
     "encoder layer": (
@@ -107,6 +170,7 @@ BY_HAND = {
 }
 
 FREE = {
+    "unused": (Apply(_unused), (6,)),
     "batch norm": (nn.BatchNorm2d(4), (4, 6, 6)),
     "layer norm": (nn.LayerNorm(6), (4, 6)),
     "group norm": (nn.GroupNorm(2, 4), (4, 6, 6)),
@@ -120,6 +184,17 @@ FREE = {
     "prelu": (nn.PReLU(), (9,)),
     "nothing": (nn.Identity(), (9,)),
 }
+
+
+NO_COUNT = [
+    (lambda m, x: x @ torch.chain_matmul(m.w.T, m.w), "chain_matmul"),
+    (lambda m, x: torch.einsum("ni,oi,o->no", x, m.w, m.b), "more than two operands"),
+    (lambda m, x: F.bilinear(x, x, m.w[:1, :, None] * m.w[0]), "bilinear"),
+    (lambda m, x: torch.cdist(x, m.w), "cdist"),
+    (lambda m, x: Chain.apply(x, m.w), "Chain: no count of multiply-adds for aten::tensordot"),
+    (lambda m, x: scripted(_gate)(x), "scripted function _gate"),
+    (lambda m, x: x[:, :5] @ torch.linalg.matrix_power(m.w[:, :5], 2), "matrix_power"),
+]
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -201,14 +276,7 @@ def test_training_mode_and_fast_path_are_left_as_they_were():
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [
-        (lambda m, x: torch.chain_matmul(m.w.T, m.w), "chain_matmul"),
-        (lambda m, x: torch.einsum("ni,oi,o->no", x, m.w, m.b), "more than two operands"),
-        (lambda m, x: F.bilinear(x, x, m.w[:1, :, None] * m.w[0]), "bilinear"),
-    ],
-)
+@pytest.mark.parametrize(("function", "words"), NO_COUNT)
 def test_what_would_be_a_silent_zero_is_an_error(function, words):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.chain_matmul is deprecated")

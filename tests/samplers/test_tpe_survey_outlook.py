@@ -84,9 +84,9 @@ def test_a_trained_loss_is_guessed_and_a_price_is_predicted():
     expected = found.expect(rows)
     true = np.array([figures(COLUMNS.architecture(row, np.random.default_rng(0))) for row in rows])
     assert np.corrcoef(expected.gain[:, 0], true[:, 0])[0, 1] < -0.8
-    price = np.array([found.known((None, y), np.zeros(2))[0, 1] for y in true[:, 1]])
+    price = found.known([(None, y) for y in true[:, 1]], np.zeros((len(true), 2)))[:, 1]
     assert np.var(expected.gain[:, 1] - price) < 0.1 * np.var(price)
-    np.testing.assert_array_equal(found.known((0.5, None), np.array([0.2, 0.3])), [[0.2, 0.3]])
+    np.testing.assert_array_equal(found.known([(0.5, None)], np.array([[0.2, 0.3]])), [[0.2, 0.3]])
     assert (expected.deviation[:, 0] > 0).all()
     assert not expected.deviation[:, 1].any()
     np.testing.assert_array_equal(expected.keeps, 1.0)
@@ -124,7 +124,7 @@ def test_the_front_is_what_no_other_dominates():
     found = outlook(random_trials(60))
     assert len(found.front)
     assert len(non_dominated(-found.front)) == len(found.front)
-    known = [found.known(o.losses, np.zeros(2))[0, 1] for o in random_trials(60)]
+    known = found.known([o.losses for o in random_trials(60)], np.zeros((60, 2)))[:, 1]
     assert set(np.round(found.front[:, 1], 9)) <= set(np.round(known, 9))  # prices are taken as they are
     assert np.abs(found.front).max() < 5  # in units of the largest gain
 

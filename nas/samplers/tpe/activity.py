@@ -61,14 +61,23 @@ class Activity:
         Returns:
             (n, n_parameters) cells, -1 where not active.
         """
-        rows = np.zeros((n, len(self.needs)), dtype=np.int16)
+        rows = self.cells(steps, n, rng)
+        return self.settle(
+            rows if parents is None or redraw is None else np.where(redraw | (parents < 0), rows, parents)
+        )
+
+    def cells(self, steps: Steps, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw a cell of every column, active or not, (n, n_parameters)."""
+        rows = np.empty((n, len(self.needs)), dtype=np.int16)
         chance = rng.random((len(self.needs), n))
         for alike, distribution in zip(self.columns.roles, steps, strict=True):
             at = np.arange(len(alike))[:, None]  # all positions in one sorted row: in [0, 1), in [1, 2) and so on
             passed = np.searchsorted((distribution + at).ravel(), (chance[alike] + at).ravel(), "right")
             rows[:, alike] = (passed.reshape(len(alike), n) - at * distribution.shape[1]).T
-        if parents is not None and redraw is not None:
-            rows = np.where(redraw | (parents < 0), rows, parents)
+        return rows
+
+    def settle(self, rows: np.ndarray) -> np.ndarray:
+        """Set -1 in place where a column is not active, from the root of the tree down; return the rows."""
         for column, needs in enumerate(self.needs):
             if needs:
                 rows[~self.active(rows, column), column] = -1

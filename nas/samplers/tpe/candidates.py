@@ -35,11 +35,7 @@ def candidates(
     redraw = rng.random(chosen.shape) < rng.choice([0.75, 1.5, 2.25], size=(n, 1)) / active
     redraw[: n // 2] = True  # a whole draw
     most = n - n // 4
-    found = np.concatenate(
-        [
-            activity.draw(good, most, rng, chosen[:most], redraw[:most]),
-            activity.draw(prior, n - most, rng, chosen[most:], redraw[most:]),
-        ]
-    )
+    drawn = np.concatenate([activity.cells(good, most, rng), activity.cells(prior, n - most, rng)])
+    found = activity.settle(np.where(redraw | (chosen < 0), drawn, chosen))
     first = {row.tobytes(): i for i, row in enumerate(found)}
     return found[list(first.values())]

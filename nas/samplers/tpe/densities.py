@@ -38,7 +38,8 @@ class Densities:
         likely = []
         for alike in columns.roles:
             cells = columns.cells[alike[0]]
-            l, g = (density(cells, pooled(counts[alike, : len(cells)], other)) for counts in (good, bad))  # noqa: E741
+            seen = np.stack([good[alike, : len(cells)], bad[alike, : len(cells)]])
+            l, g = density(cells, pooled(seen, other))  # noqa: E741
             likely.append(l)
             ratio = np.concatenate([np.log(l) - np.log(g), np.zeros((len(alike), 1))], axis=1)
             for i, column in enumerate(alike.tolist()):
@@ -66,4 +67,4 @@ def pooled(own: np.ndarray, other: float) -> np.ndarray:
     array([[2. , 1. ],
            [0.5, 4. ]])
     """
-    return own + other * (own.sum(axis=0) - own)
+    return own + other * (own.sum(axis=-2, keepdims=True) - own)

@@ -271,9 +271,9 @@ class Outlook:
         """Whether proxies explain any of the losses."""
         return bool(self._trusted)
 
-    def known(self, losses: Sequence[float | None], gain: np.ndarray) -> np.ndarray:
-        """Return the gains of one architecture, (1, n_losses): those of its prices known, the others as in `gain`."""
-        told = np.array([[math.nan if loss is None else loss for loss in losses]], dtype=float)
+    def known(self, losses: Sequence[Sequence[float | None]], gain: np.ndarray) -> np.ndarray:
+        """Return the gains of architectures, (n, n_losses): those of their prices known, the others as in `gain`."""
+        told = np.array([[math.nan if loss is None else loss for loss in row] for row in losses], dtype=float)
         priced = self._gains(self.scaled(told))
         return np.where(self.cheap & ~np.isnan(priced), priced, gain)
 

@@ -250,17 +250,18 @@ class TPE:
             fresh = ((i, described[i][1]) for i in np.argsort(-promised, kind="stable"))
         if not self.gated:
             return next((arch for _, arch in fresh), None) or self.fresh.draw(taken, rng)
-        chosen: tuple[float, float, Architecture] | None = None  # violation, - promise: the least is the best
-        for i, arch in islice(fresh, MOST_PRICED):
-            known = price(arch)
-            judged = float(promised[i])
-            if self.without not in ("regression", "prices"):
-                means = outlook.known(known.losses, expected.gain[i])
-                judged = float(np.log(gain.expected(means, expected.deviation[i : i + 1])[0] + _TINY) + bonus[i])
-                judged -= self.thrift * (math.log(known.cost) if known.cost else expected.log_seconds[i])
-            if chosen is None or (known.violation, -judged) < chosen[:2]:
-                chosen = known.violation, -judged, arch
-        return chosen[2] if chosen else self._first([], taken, price, rng)
+        few = list(islice(fresh, MOST_PRICED))
+        if not few:
+            return self._first([], taken, price, rng)
+        known = [price(arch) for _, arch in few]
+        at = np.array([i for i, _ in few])
+        judged = promised[at]
+        if self.without not in ("regression", "prices"):
+            worth = gain.expected(outlook.known([p.losses for p in known], expected.gain[at]), expected.deviation[at])
+            told = np.array([math.log(p.cost) if p.cost else math.nan for p in known])
+            seconds = np.where(np.isnan(told), expected.log_seconds[at], told)
+            judged = np.log(worth + _TINY) + bonus[at] - self.thrift * seconds
+        return few[min(range(len(few)), key=lambda k: (known[k].violation, -judged[k]))][1]
 
     def _bonus(self, rows: np.ndarray, densities: Densities) -> np.ndarray:
         """Return what is known of architectures besides their gain, as logarithms to be added, (n,)."""
