@@ -260,7 +260,7 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
         if front.members:
             _print_front(front)
         if n := getattr(opened.evaluator.pricer.meter, "disturbed", 0):
-            click.echo(f"{n} latencies were measured while another training did not pause; they may read high", err=True)
+            click.echo(f"{n} latencies were measured beside a training that did not pause; they may be high", err=True)
     click.echo(
         f"results in {path}: front.csv ({len(front)}), trials.csv ({len(front.records)})"
         + (", front.png" if front.members else "")
