@@ -1,32 +1,157 @@
-"""What a runtime has to offer to be measured in."""
+"""What a runtime has to offer to be measured in, and what all of them share."""
 
 from __future__ import annotations
 
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Literal, NamedTuple
 
-from nas.measure.latency import Run
+import numpy as np
+
+from nas.errors import NasError
+from nas.measure import reference
+from nas.measure.latency import Clock, Run
 from nas.registry import Registry
 from nas.shapes import Shape
 
 
-class Runtime(Protocol):
-    """Runs ONNX networks. Made without arguments it uses one thread."""
+class Opened(NamedTuple):
+    """A network that is loaded, with an input at hand."""
+
+    run: Run
+    """Runs it once, the same each time, and waits for it."""
+
+    output: Callable[[], np.ndarray]
+    """Runs it once more and returns what comes out: (n, n_outputs)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime(ABC):
+    """Runs networks the way they run in production, with the settings of a target.
+
+    A new one is a file with a class that says `called`, `takes` and `load`; `tests/contracts/test_runtimes.py` does the
+    rest. Importing that file loads nothing heavy: a meter's process holds its own runtime alone.
+
+    Raises:
+        NasError: a setting that the runtime does not have.
+    """
+
+    threads: int = 1
+    """CPU threads of one run."""
+
+    batch: int = 1
+    """Samples of one run."""
+
+    precision: str = "fp32"
+
+    called: ClassVar[str]
+    """Its name in `RUNTIMES`."""
+
+    takes: ClassVar[Literal["onnx", "network"]]
+    """What a model is: an ONNX file, or a file of `nas.measure.runtimes.network.write_network`."""
+
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+
+    def __post_init__(self) -> None:
+        for setting, value in (("threads", self.threads), ("batch", self.batch)):
+            if value < 1:
+                raise NasError(f"{self.called}: {setting} must be at least 1, got {value}")
+        if self.precision not in self.precisions:
+            known = " or ".join(self.precisions)
+            raise NasError(f"{self.called}: precision must be {known}, got {self.precision!r}")
+
+    @classmethod
+    def unavailable(cls) -> str:
+        """Return why it cannot run on this machine, with the remedy; "" where it can.
+
+        Looks without loading: what is there and still does not load is an error of `prepare`.
+        """
+        return ""
 
     @property
     def name(self) -> str:
         """What a calibration is kept under: differs where latencies do not compare, as with another thread count."""
+        return spell(self.called, self.threads, self.batch, self.precision)
+
+    @property
+    def clock(self) -> Clock:
+        """What its runs are timed by."""
+        return time.perf_counter_ns
 
     def prepare(self, model: Path | bytes, in_shape: Shape, *, seed: int = 0) -> Run:
-        """Load `model` and return a function that runs it once on one sample, the same each time, and waits for it.
+        """Load `model` and return a function that runs it once on one batch, the same each time, and waits for it.
 
         Args:
-            model: an ONNX file or its bytes.
+            model: a file of the kind that it `takes`, or the bytes of one.
             in_shape: without the batch axis.
-            seed: of the sample, standard normal.
+            seed: of the samples, standard normal.
         Raises:
-            NasError: the model cannot be loaded, or not be run at `in_shape`.
+            NasError: the runtime is unavailable, or the model cannot be loaded, or not be run at `in_shape`.
         """
+        inputs = np.random.default_rng(seed).standard_normal((self.batch, *in_shape)).astype(np.float32)
+        return self._open(model, inputs).run
+
+    def prepare_reference(self) -> Run:
+        """Return the same for the reference net."""
+        return self.prepare(self.reference(), reference.IN_SHAPE)
+
+    def outputs(self, model: Path | bytes, inputs: np.ndarray) -> np.ndarray:
+        """Return what `model` makes of `inputs`, (n, *in_shape) float32, for any n: (n, n_outputs).
+
+        Raises:
+            NasError: as `prepare`.
+        """
+        return self._open(model, inputs).output()
+
+    @abstractmethod
+    def reference(self) -> bytes:
+        """Return the reference net as what it `takes`."""
+
+    @abstractmethod
+    def load(self, model: Path | bytes, inputs: np.ndarray) -> Opened:
+        """Load `model` to run on `inputs`, (n, *in_shape) float32. What it raises becomes an error of `prepare`."""
+
+    def _open(self, model: Path | bytes, inputs: np.ndarray) -> Opened:
+        if reason := self.unavailable():
+            raise NasError(reason)
+        try:
+            opened = self.load(model, inputs)
+            opened.run()
+        except NasError:
+            raise
+        except Exception as error:  # each runtime has its own, most of them below Exception
+            n, *in_shape = inputs.shape
+            samples = "one sample" if n == 1 else f"{n} samples"
+            raise NasError(f"{place(model)}: cannot be run on {samples} of shape {tuple(in_shape)}: {error}") from error
+        return opened
+
+
+class OnnxTaker(Runtime):
+    """A runtime that is handed ONNX files."""
+
+    takes = "onnx"
+
+    def reference(self) -> bytes:
+        return reference.model()
+
+
+def place(model: Path | bytes) -> str:
+    """Return how an error calls a model."""
+    return "the model in memory" if isinstance(model, bytes) else str(model)
+
+
+def spell(runtime: str, threads: int, batch: int, precision: str) -> str:
+    """Return the text of a target on this machine; what is not said is as in `Runtime`.
+
+    >>> spell("onnxruntime", 1, 1, "fp32"), spell("openvino", 2, 8, "fp32")
+    ('onnxruntime', 'openvino:threads=2,batch=8')
+    """
+    said = {"threads": threads, "batch": batch, "precision": precision}
+    settings = ",".join(f"{key}={value}" for key, value in said.items() if value != getattr(Runtime, key))
+    return f"{runtime}:{settings}" if settings else runtime
 
 
 RUNTIMES: Registry[type[Runtime]] = Registry("runtime")
