@@ -120,7 +120,13 @@ def main() -> None:
     metavar="RUN",
     help="Folder of an earlier run (other budget, device or data) whose trials guide tpe; repeat for several.",
 )
-@click.option("--runtime", help="In what latency is measured.  [default: onnxruntime]")
+@click.option(
+    "--target",
+    "--runtime",
+    "runtime",
+    metavar="RUNTIME[:SETTING=VALUE,...]",
+    help="In what latency is measured, e.g. openvino:threads=2 or onnxruntime:batch=8.  [default: onnxruntime]",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Of everything that is random.  [default: 0]")
 @click.option("--out", metavar="DIR", help="Run folder.  [default: results/SPACE-001, or the next number]")
 @click.option("--storage", metavar="URL", help="An Optuna storage URL instead of study.db in the run folder.")

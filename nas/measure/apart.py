@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import IO, Any
 from nas.errors import NasError, RunError
 from nas.measure.latency import Calibration
 from nas.measure.meter import Meter
-from nas.measure.runtimes import RUNTIMES
+from nas.measure.target import Target
 from nas.objectives import Measurement
 from nas.shapes import Shape
 
@@ -35,19 +36,27 @@ class MeterApart:
     the runtime alone reads it within 1.5 %, as a deployed one would.
 
     Args:
-        runtime: a name in `RUNTIMES`.
+        target: a runtime and its settings, see `Target`.
         calibration: of an earlier measurement; None makes one when the process starts, in about half a second.
     Raises:
-        NasError: no such runtime.
+        NasError: no such target, or its runtime is not available here.
+
+    Attributes:
+        takes: what is measured: "onnx" files, or "network" files of `write_network`.
+        disturbed: how many measurements began while a trainer did not pause.
     """
 
-    def __init__(self, runtime: str, calibration: Calibration | None = None) -> None:
+    def __init__(self, target: str, calibration: Calibration | None = None) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._calibration = calibration
         self.disturbed = 0
-        """How many measurements began while a trainer did not pause."""
-        RUNTIMES[runtime]  # a wrong name is told here
-        self.runtime = runtime
+        self.target = Target.parse(target)
+        if self.target.host:
+            raise NasError(f"target {target!r}: measuring on another machine is not there yet; measure on this one")
+        made = self.target.make()
+        if reason := made.unavailable():
+            raise NasError(reason)
+        self.takes = made.takes
 
     @property
     def calibration(self) -> Calibration:
@@ -61,14 +70,14 @@ class MeterApart:
         self.close()
         self._calibration = calibration
 
-    def measure(self, onnx_path: Path, in_shape: Shape) -> Measurement:
-        """Return the latency of one sample in ms, with its 95 % interval.
+    def measure(self, path: Path, in_shape: Shape) -> Measurement:
+        """Return the latency of one batch in ms, with its 95 % interval.
 
         Raises:
             NasError: the file cannot be run at `in_shape`, takes too long, or brings the process down.
             RunError: another process keeps measuring for a minute.
         """
-        request = {"path": str(onnx_path), "in_shape": in_shape, "calibration": self.calibration.to_dict()}
+        request = {"path": str(path), "in_shape": in_shape, "calibration": self.calibration.to_dict()}
         found = self._ask(request)
         self.disturbed += not found["quiet"]
         return Measurement(*found["measurement"])
@@ -120,7 +129,7 @@ class MeterApart:
     def _start(self) -> subprocess.Popen[str]:
         here = str(Path(__file__).parents[2])  # this very package, however the caller came by it
         return subprocess.Popen(
-            [sys.executable, "-c", _START, here, self.runtime],
+            [sys.executable, "-c", _START, here, str(self.target)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -128,14 +137,14 @@ class MeterApart:
         )
 
 
-def serve(runtime: str, requests: IO[str], answers: IO[str]) -> None:
+def serve(target: str, requests: IO[str], answers: IO[str]) -> None:
     """Answer requests, one JSON object a line, with one line each, until there are no more."""
     meter: Meter | None = None
     for line in requests:
         request = json.loads(line)
         try:
             if meter is None:
-                kept, made = request["calibration"], RUNTIMES[runtime]()
+                kept, made = request["calibration"], Target.parse(target).make()
                 meter = Meter(made, Calibration.from_dict(kept)) if kept else Meter.calibrated(made)
             answer: dict[str, Any] = {"calibration": meter.calibration.to_dict()}
             if "path" in request:
@@ -147,6 +156,7 @@ def serve(runtime: str, requests: IO[str], answers: IO[str]) -> None:
 
 
 def main() -> None:
-    """Serve the process that started this one, for the runtime it names."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
-    serve(sys.argv[2], sys.stdin, answers)
+    """Serve the process that started this one, for the target it names."""
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)  # what a library prints, from C++ too, is no answer
+        serve(sys.argv[2], sys.stdin, answers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from nas.errors import RunError
 from nas.measure import reference
@@ -17,6 +17,10 @@ from nas.shapes import Shape
 
 class Measures(Protocol):
     """What can tell the latency of a file: a meter here, or one in a process of its own."""
+
+    @property
+    def takes(self) -> Literal["onnx", "network"]:
+        """What such a file is, as `Runtime.takes`."""
 
     def measure(self, onnx_path: Path, in_shape: Shape) -> Measurement:
         """Return the latency of one sample in ms, with its 95 % interval."""
@@ -45,7 +49,7 @@ class Meter:
                     f"the calibration was made with {what} '{theirs}', this is '{ours}': latencies would not compare\n"
                     "  measure in a new study"
                 )
-        self.runtime = runtime
+        self.runtime, self.takes = runtime, runtime.takes
         self.calibration = calibration
         self.quiet = True
         self._reference: Run | None = None
@@ -53,30 +57,32 @@ class Meter:
     @classmethod
     def calibrated(cls, runtime: Runtime) -> Meter:
         """Return a meter with a calibration made now, which takes about half a second: best before trainers start."""
-        run = runtime.prepare(reference.model(), reference.IN_SHAPE)
+        run = runtime.prepare_reference()
         with measuring() as quiet:
-            found = reference_time_ms(run, clock=_clock(quiet, run))
+            found = reference_time_ms(run, clock=_clock(runtime, quiet, run))
         meter = cls(runtime, Calibration(found, runtime.name, reference.NAME))
         meter._reference, meter.quiet = run, quiet
         return meter
 
-    def measure(self, onnx_path: Path, in_shape: Shape) -> Measurement:
-        """Return the latency of one sample in ms, with its 95 % interval.
+    def measure(self, path: Path, in_shape: Shape) -> Measurement:
+        """Return the latency of one batch in ms, with its 95 % interval.
 
         Raises:
             NasError: the file cannot be run at `in_shape`.
             RunError: another process keeps measuring for a minute.
         """
         if self._reference is None:
-            self._reference = self.runtime.prepare(reference.model(), reference.IN_SHAPE)
-        candidate = self.runtime.prepare(onnx_path, in_shape)
+            self._reference = self.runtime.prepare_reference()
+        candidate = self.runtime.prepare(path, in_shape)
         with measuring() as self.quiet:
-            clock = _clock(self.quiet, candidate, self._reference)
+            clock = _clock(self.runtime, self.quiet, candidate, self._reference)
             ratio = measure_ratio(candidate, self._reference, clock=clock)
         ms = self.calibration.reference_ms
         return Measurement(ratio.value * ms, ratio.low * ms, ratio.high * ms)
 
 
-def _clock(quiet: bool, *runs: Run) -> Clock:
-    """Return the wall clock in quiet, else that of the thread where the runs compute in it alone."""
-    return time.perf_counter_ns if quiet else thread_clock(*runs) or time.perf_counter_ns
+def _clock(runtime: Runtime, quiet: bool, *runs: Run) -> Clock:
+    """Return the runtime's clock; where that is the wall's and it is not quiet, the thread's if the runs stay in it."""
+    if quiet or runtime.clock is not time.perf_counter_ns:
+        return runtime.clock
+    return thread_clock(*runs) or runtime.clock

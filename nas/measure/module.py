@@ -29,10 +29,16 @@ def price_module(module: nn.Module, in_shape: Shape, meter: Measures, onnx_path:
     return price_exported(module, in_shape, meter, onnx_path)
 
 
-def price_exported(module: nn.Module, in_shape: Shape, meter: Measures, onnx_path: Path) -> dict[str, Measurement]:
-    """Return the same of a module whose ONNX file is there already."""
+def price_exported(
+    module: nn.Module, in_shape: Shape, meter: Measures, onnx_path: Path, given: Path | None = None
+) -> dict[str, Measurement]:
+    """Return the same of a module whose ONNX file is there already.
+
+    Args:
+        given: the file that the meter takes, where that is not the ONNX file.
+    """
     return {
-        "latency_ms": meter.measure(onnx_path, in_shape),
+        "latency_ms": meter.measure(given or onnx_path, in_shape),
         "macs": Measurement.exact(count_macs(module, in_shape)),
         "n_params": Measurement.exact(sum(p.numel() for p in module.parameters())),
         "size_bytes": Measurement.exact(onnx_path.stat().st_size),

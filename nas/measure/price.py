@@ -10,6 +10,7 @@ from nas.build import Network
 from nas.export.onnx import export_onnx, structure
 from nas.measure.meter import Measures
 from nas.measure.module import price_exported
+from nas.measure.runtimes.network import write_network
 from nas.objectives import Prices
 from nas.shapes import Shape
 
@@ -51,8 +52,18 @@ class Pricer:
             export_onnx(network, self.in_shape, path)
             file_key = structure(path)
             if file_key not in self._known:
-                self._known[file_key] = price_exported(network, self.in_shape, self.meter, path)
+                given = measured_file(network, self.meter, path)
+                self._known[file_key] = price_exported(network, self.in_shape, self.meter, path, given)
         return self._known[file_key]
+
+
+def measured_file(network: Network, meter: Measures, onnx_path: Path) -> Path:
+    """Return the file of a network that a meter takes: its ONNX file, or one beside it that is written here."""
+    if meter.takes == "onnx":
+        return onnx_path
+    path = onnx_path.with_suffix(".json")
+    write_network(network, path)
+    return path
 
 
 def network_key(network: Network) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from nas.errors import BudgetError, NasError, RunError
+from nas.measure.target import Target
 from nas.objectives import OBJECTIVES, Budget, Objective, parse_objective
 from nas.records import write_text
 from nas.space import Space
@@ -59,7 +60,7 @@ class StudyConfig:
     """tpe, random, evolution, or optuna:NAME for any sampler of Optuna."""
 
     runtime: str = "onnxruntime"
-    """In what the latency is measured."""
+    """In what the latency is measured: a target, such as 'openvino:threads=2' (see `nas.measure.target`)."""
 
     seed: int = 0
 
@@ -81,6 +82,7 @@ class StudyConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, kinds):
                 raise NasError(f"{name} must be a {_KINDS[kinds]}, got {value!r}")
+        object.__setattr__(self, "runtime", str(Target.parse(self.runtime)))
         if not self.objectives:
             raise NasError("a study needs an objective; write e.g. --objective accuracy --objective latency_ms")
         for name in self.objectives:

@@ -90,3 +90,12 @@ def test_a_trainer_that_does_not_pause_is_noticed_and_the_figure_is_the_same(met
 def test_an_unknown_runtime_is_told_at_once():
     with pytest.raises(NasError, match="Did you mean 'onnxruntime'"):
         MeterApart("onnxruntim")
+
+
+def test_a_target_says_the_settings_and_another_machine_is_refused(net):
+    with MeterApart("onnxruntime:batch=4") as meter:
+        assert meter.takes == "onnx"
+        assert meter.calibration.runtime == "onnxruntime:batch=4"
+        assert meter.measure(net, reference.IN_SHAPE).value > 0
+    with pytest.raises(NasError, match="another machine is not there yet"):
+        MeterApart("ssh:pi/onnxruntime")

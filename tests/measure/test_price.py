@@ -55,3 +55,13 @@ def test_what_is_known_is_looked_up_without_measuring(pricer: Pricer, tmp_path: 
     assert fresh.known(net()) is None
     fresh.remember(network_key(net()), pricer.price(net()))
     assert fresh.known(net()) is pricer.price(net())
+
+
+def test_a_runtime_of_torch_modules_gets_the_network_it_runs(pricer: Pricer, tmp_path: Path) -> None:
+    eager = Pricer(Meter.calibrated(RUNTIMES["eager"]()), (1, 8, 8), tmp_path)
+    found = eager.price(net())
+    assert 0 < found["latency_ms"].low <= found["latency_ms"].value
+    assert {name: found[name] for name in PRICES if name != "latency_ms"} == {
+        name: pricer.price(net())[name] for name in PRICES if name != "latency_ms"
+    }
+    assert list(tmp_path.iterdir()) == []

@@ -27,7 +27,7 @@ configs = st.builds(
     budgets=st.lists(st.builds("{}<={}".format, st.sampled_from(PRICES), st.integers(1, 10**9)), max_size=3),
     warm_start=st.lists(words, max_size=3),
     sampler=words,
-    runtime=words,
+    runtime=st.sampled_from(["onnxruntime", "onnxruntime:threads=2,batch=8", "eager"]),
     seed=st.integers(0, 2**31),
     epochs=st.none() | st.integers(1, 1000),
     subset=st.floats(0.01, 1),
