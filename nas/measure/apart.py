@@ -43,7 +43,7 @@ class MeterApart:
 
     Attributes:
         takes: what is measured: "onnx" files, or "network" files of `write_network`.
-        disturbed: how many measurements began while a trainer did not pause.
+        disturbed: how many measurements, that of the calibration among them, began while a trainer did not pause.
     """
 
     def __init__(self, target: str, calibration: Calibration | None = None) -> None:
@@ -62,7 +62,9 @@ class MeterApart:
     def calibration(self) -> Calibration:
         """The calibration that all measurements share."""
         if self._calibration is None:
-            self._calibration = Calibration.from_dict(self._ask({"calibration": None})["calibration"])
+            found = self._ask({"calibration": None})
+            self.disturbed += not found["quiet"]
+            self._calibration = Calibration.from_dict(found["calibration"])
         return self._calibration
 
     @calibration.setter
@@ -146,7 +148,7 @@ def serve(target: str, requests: IO[str], answers: IO[str]) -> None:
             if meter is None:
                 kept, made = request["calibration"], Target.parse(target).make()
                 meter = Meter(made, Calibration.from_dict(kept)) if kept else Meter.calibrated(made)
-            answer: dict[str, Any] = {"calibration": meter.calibration.to_dict()}
+            answer: dict[str, Any] = {"calibration": meter.calibration.to_dict(), "quiet": meter.quiet}
             if "path" in request:
                 found = meter.measure(Path(request["path"]), tuple(request["in_shape"]))
                 answer |= {"measurement": [found.value, found.low, found.high], "quiet": meter.quiet}

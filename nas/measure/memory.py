@@ -106,7 +106,10 @@ def _n_bytes(model: Any, names: list[str], in_shape: Shape, path: Path) -> dict[
         raise NasError(f"{path}: a network of one input is measured here, this has {len(inputs)}")
     shown = inputs | {value.name for value in model.graph.output}
     model.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in shown)
-    session = quiet_session(model.SerializeToString())
+    try:
+        session = quiet_session(model.SerializeToString())
+    except NasError as error:
+        raise NasError(f"{path}: {error}") from None
     sample = dict.fromkeys(inputs, np.zeros((1, *in_shape), np.float32))
     try:
         outputs = session.run(None, sample)

@@ -5,7 +5,8 @@ together with all other trainers, for as long as a batch lasts. A trainer that f
 waits; the measurement begins when nobody holds `batch` any more. The kernel lets go of what a process held, however
 that process ended, so nothing is ever left locked. A library of locks would not do: those of `filelock` are exclusive.
 
-Trainers of other users, of containers with a /tmp of their own, and programs that are none of ours are not seen.
+Trainers of other users, of processes with another TMPDIR, of containers with a /tmp of their own, and programs that are
+none of ours are not seen. Nor is a trainer that gave up waiting (`Pause.longest_s`), until it finds nobody measuring.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from nas.errors import NasError, RunError
+from nas.errors import RunError
 from nas.measure.latency import Clock, Run
 
 try:
@@ -43,14 +44,14 @@ def measuring(*, timeout_s: float = 60.0, patience_s: float = 2.0) -> Iterator[b
     costs all trainers that moment. It does not nest.
 
     Args:
-        timeout_s: how long to wait for another measurement to end.
+        timeout_s: how long to wait for another measurement to end; each one may last so long.
         patience_s: how long to wait for trainers to end their batches.
     Yields:
         Whether all trainers pause. False: a batch lasted longer (or its process was stopped within one), or the
         system cannot tell (`CAN_PAUSE`). What is then measured by the wall clock is disturbed: see `thread_clock`.
     Raises:
-        RunError: another process measures for longer than `timeout_s`; its id is named.
-        NasError: there is no folder to lock in.
+        RunError: another process measures for longer than `timeout_s`; its id is named. Or there is no folder to
+            lock in.
     """
     if not CAN_PAUSE:
         yield False
@@ -83,7 +84,7 @@ class Pause:
     Args:
         longest_s: how long to wait for one measurement; after that the trainer goes on beside it.
     Raises:
-        NasError: there is no folder to lock in.
+        RunError: there is no folder to lock in.
     """
 
     def __init__(self, *, longest_s: float = 60.0) -> None:
@@ -175,10 +176,10 @@ def _locks() -> tuple[_Lock, _Lock]:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()  # of a link someone else put there, the link
     except OSError as error:
-        raise NasError(f"{folder}: cannot be made: {error.strerror}\n  {_REMEDY}") from None
+        raise RunError(f"{folder}: cannot be made: {error.strerror}\n  {_REMEDY}") from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         what = f"{stat.filemode(found.st_mode)} of user {found.st_uid}"
-        raise NasError(f"{folder}: must be a folder that you own and nobody else may enter, got {what}\n  {_REMEDY}")
+        raise RunError(f"{folder}: must be a folder that you own and nobody else may enter, got {what}\n  {_REMEDY}")
     return _Lock(folder / "turn"), _Lock(folder / "batch")
 
 
@@ -203,14 +204,17 @@ class _Lock:
         except BlockingIOError:
             return False
         except OSError as error:
-            raise NasError(f"{self.path}: cannot be locked: {error.strerror}\n  {_REMEDY}") from None
+            raise RunError(f"{self.path}: cannot be locked: {error.strerror}\n  {_REMEDY}") from None
         self.held = True
         return True
 
     def wait(self, timeout_s: float) -> bool:
-        """Take it exclusively as soon as it is free."""
-        end = time.monotonic() + timeout_s
+        """Take it exclusively as soon as it is free; the time begins anew whenever somebody else signs."""
+        end, signed = time.monotonic() + timeout_s, b""
         while not self.take(exclusive=True):
+            assert self._fd is not None
+            if (now := os.pread(self._fd, 99, 0)) != signed:
+                end, signed = time.monotonic() + timeout_s, now
             if time.monotonic() >= end:
                 return False
             time.sleep(_POLL_S)
@@ -239,11 +243,11 @@ class _Lock:
     def sign(self) -> None:
         """Write down who holds it."""
         assert self._fd is not None
-        os.pwrite(self._fd, f"{os.getpid():<20}\n".encode(), 0)
+        os.pwrite(self._fd, f"{os.getpid():<12}{time.time_ns():<24}\n".encode(), 0)
 
     def owner(self) -> str:
         """Return who signed last: when it is held, nearly always who holds it."""
-        pid = self.path.read_text().strip()
+        pid = next(iter(self.path.read_text().split()), "")
         if not pid.isdecimal():  # it has only just taken it
             return "another process"
         return f"process {pid}" + (" (this one)" if int(pid) == os.getpid() else "")

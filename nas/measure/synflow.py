@@ -40,7 +40,8 @@ def flows(network: nn.Module, in_shape: Shape) -> dict[str, float]:
     """Return the synaptic flow of every trainable parameter P of two axes or more: sum |P * dR/dP|, R = sum f_|P|(1).
 
     Every weight is taken by its absolute value, and norms and bounded activations pass on what they get, so that R adds
-    up all paths from the input to the output. For layers in a row the flow of each one is R.
+    up all paths from the input to the output; that is so for the modules of `_PASSED_BY`, while such functions end the
+    flow. For layers in a row the flow of each one is R.
 
     Two kinds of layers would not add up, since without norms their inputs are far too large, and are made to:
 

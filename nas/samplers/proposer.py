@@ -23,7 +23,8 @@ N_SURVEYED = 40
 
 
 Describe = Callable[[Architecture], tuple[float, ...]]
-"""Architecture -> its zero-cost proxies, always as many and in the same order; NaN for what cannot be told."""
+"""Architecture -> its zero-cost proxies, always as many and in the same order; NaN for what cannot be told. It
+raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)

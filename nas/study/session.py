@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy
 
 from nas.data import Task, load_task
-from nas.errors import RunError
+from nas.errors import NasError, RunError
 from nas.measure import Calibration, MeterApart, describe
 from nas.measure.price import Pricer
 from nas.objectives import Objective
@@ -103,7 +103,13 @@ def open_search(
         if kept := storage.attributes.get("calibration"):
             meter.calibration = Calibration.from_dict(kept)
         else:
-            storage.keep("calibration", meter.calibration.to_dict())
+            try:
+                calibration = meter.calibration
+            except NasError:
+                if not resume:
+                    _undo(folder)
+                raise
+            storage.keep("calibration", calibration.to_dict())
             write_json(folder.machine, {**describe(), "calibration": meter.calibration.to_dict()})
         records, interrupted = storage.load()
         evaluator = Evaluator(config, task, Pricer(meter, task.in_shape, folder.path))

@@ -48,8 +48,7 @@ def test_proxies_come_on_one_scale_and_what_is_far_out_is_drawn_in():
     assert first[-1] == first[-2]
     assert not told_[:, 1].any()  # always the same says nothing
     assert np.isnan(told_[:, 2]).all()
-    proxies.scale(archs[:3])  # it stays
-    np.testing.assert_array_equal(proxies.of(archs), told_)
+    assert proxies.scaled
 
 
 def test_no_architecture_is_asked_twice():
@@ -73,6 +72,13 @@ def test_each_belief_trusts_one_proxy_or_none():
     trusted = [np.flatnonzero(belief[2:] > 0.01).tolist() for belief in beliefs]
     assert trusted == [[], [0], [1]]
     assert all((belief > 0).all() for belief in beliefs)
+
+
+def test_proxies_of_different_lengths_are_refused():
+    archs = drawn(10)
+    proxies = Proxies(lambda arch: (1.0,) * (1 + (arch is archs[3])))
+    with pytest.raises(ValueError, match=r"always as many proxies, got \[1, 2\]"):
+        proxies.scale(archs)
 
 
 # --- in a search
@@ -122,12 +128,15 @@ def test_a_proxy_that_tells_the_loss_helps_and_a_lot_does_little_harm():
     assert wrong.mean() < plain.mean() + spread
 
 
-def test_the_same_history_and_proxies_the_same_proposal():
+@pytest.mark.parametrize("gated", [True, False])
+def test_the_same_history_and_proxies_the_same_proposal(gated):
     describe = lambda arch: (lot_of(arch), loss_of(arch))  # noqa: E731
-    first = search(20, objectives=OBJECTIVES, gated=True, describe=describe)
-    assert [o.arch for o in search(20, objectives=OBJECTIVES, gated=True, describe=describe)] == [o.arch for o in first]
+    first = search(20, objectives=OBJECTIVES, gated=gated, describe=describe)
+    assert [o.arch for o in search(20, objectives=OBJECTIVES, gated=gated, describe=describe)] == [
+        o.arch for o in first
+    ]
     # An interrupted search goes on as it would have: another sampler, told what the first one was.
-    again = TPE(NET, OBJECTIVES, gated=True, describe=describe)
+    again = TPE(NET, OBJECTIVES, gated=gated, describe=describe)
     for number in range(12, 20):
         rng = generator(0, "sampler", number)
         assert again.propose(first[:number], [], free(), rng) == first[number].arch

@@ -11,7 +11,6 @@ import numpy as np
 from scipy.special import ndtr
 
 from nas.pareto import non_dominated, ranks
-from nas.samplers.proposer import N_SURVEYED
 from nas.samplers.tpe.features import Features
 from nas.samplers.tpe.history import History
 from nas.samplers.tpe.proxies import Proxies
@@ -202,8 +201,6 @@ class Outlook:
         self.milestone = history.milestone()
         self.memory, self.by_evidence = memory.at((history.version, self.milestone)), by_evidence
         self.beyond, self.proxies = beyond, proxies
-        if proxies is not None:
-            proxies.scale(survey.archs if survey else history.archs(np.arange(len(history))[:N_SURVEYED]))
         self._guesses: dict[int, Figure] = {}
         self._trusted = [] if proxies is None else list(range(len(proxies)))
         self._log = self._positive_prices()

@@ -39,10 +39,13 @@ class Proxies:
         """Return how many there are; 0 before the scale is known."""
         return 0 if self._scale is None else len(self._scale[0])
 
+    @property
+    def scaled(self) -> bool:
+        """Whether there is a scale."""
+        return self._scale is not None
+
     def scale(self, archs: Sequence[Architecture]) -> None:
-        """Take the scale from architectures drawn from the prior, unless there is one already."""
-        if self._scale is not None or not archs:
-            return
+        """Take the scale from architectures drawn from the prior: the same ones whenever a study is taken up again."""
         told = self._told(archs)
         low, high, centre, deviation = np.zeros((4, told.shape[1]))
         for k, column in enumerate(told.T):
@@ -80,5 +83,8 @@ class Proxies:
         told = [self._known.get(arch) for arch in archs]
         for i, arch in enumerate(archs):
             if told[i] is None:
-                told[i] = self._known[arch] = self._describe(arch)
-        return np.array(told, dtype=float).reshape(len(archs), len(told[0] or ()) if told else len(self))
+                told[i] = self._known[arch] = tuple(self._describe(arch))
+        widths = {len(row or ()) for row in told} or {len(self)}
+        if len(widths) > 1:
+            raise ValueError(f"describe: always as many proxies, got {sorted(widths)} of different architectures")
+        return np.array(told, dtype=float).reshape(len(archs), widths.pop())

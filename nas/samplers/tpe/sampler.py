@@ -126,7 +126,7 @@ class TPE:
         self.history = History(self.columns, self.features, len(objectives))
         self.memory = Memory(relevance=without != "relevance")
         self.belief = Belief(self.columns)
-        self.proxies = Proxies(describe) if describe is not None and without != "proxies" else None
+        self.proxies = Proxies(describe) if describe is not None and without not in ("prices", "proxies") else None
         by_role = [self.columns.cells[alike[0]] for alike in self.columns.roles]
         self.prior = self.columns.steps([cells.prior for cells in by_role])
         self.uniform = self.columns.steps([np.diff(cells.edges) for cells in by_role])
@@ -146,6 +146,8 @@ class TPE:
             self._survey = self._look_around(price)
         if not self.columns.names:
             return self.fresh.draw(taken, rng)
+        if self.proxies is not None and not self.proxies.scaled:
+            self.proxies.scale(self._survey.archs if self._survey else self._some())
         n_trained = int(self.history.trained.sum())
         n_begun = n_trained + len(pending)
         evidence = len(self.history.sources) > 1
@@ -167,14 +169,19 @@ class TPE:
     def _look_around(self, price: Callable[[Architecture], Price]) -> Survey:
         """Price `N_SURVEYED` architectures drawn from the prior, the same whenever a study is taken up again."""
         rng = generator(self.seed, "survey")
+        archs = self._some(rng)
+        return survey(archs, self.features.of(self.columns.of(archs)), price, self.n_startup, rng)
+
+    def _some(self, rng: np.random.Generator | None = None) -> list[Architecture]:
+        """Return `N_SURVEYED` architectures drawn from the prior."""
+        rng = generator(self.seed, "survey") if rng is None else rng
         rows = self.activity.draw(self.prior, 2 * N_SURVEYED, rng)
         if self.belief.stated:  # a wrong prior alone would leave nothing good to learn from
             rows[1::2] = self.activity.draw(self.uniform, N_SURVEYED, rng)
             rows = rng.permutation(rows)
         drawn = (self.activity.architecture(row, rng) for row in rows)
         allowed = {arch.fingerprint(): arch for arch in drawn if self.space.forbidden(arch) is None}
-        archs = list(allowed.values())[:N_SURVEYED] or [self.space.sample(rng)]
-        return survey(archs, self.features.of(self.columns.of(archs)), price, self.n_startup, rng)
+        return list(allowed.values())[:N_SURVEYED] or [self.space.sample(rng)]
 
     def _draws(self, steps: Steps, rng: np.random.Generator) -> Iterator[Architecture]:
         """Yield draws as they come; those that probably break a budget last, the surest of them last of all."""
