@@ -32,6 +32,9 @@ else:
     CAN_PAUSE = True
 """Whether the system has what pausing needs. Where not, `measuring` and `Pause` do nothing, and nothing is quiet."""
 
+LONGEST_S = 60.0
+"""How long a trainer waits for one measurement."""
+
 _POLL_S = 0.01
 """Between two looks at a lock: costs who waits a hundredth of a core. A wait in the kernel has no end one could set."""
 
@@ -87,7 +90,7 @@ class Pause:
         RunError: there is no folder to lock in.
     """
 
-    def __init__(self, *, longest_s: float = 60.0) -> None:
+    def __init__(self, *, longest_s: float = LONGEST_S) -> None:
         self.longest_s = longest_s
         self.waited_s = 0.0
         """Seconds of all calls that were spent waiting: wall time of a training that is none of its own."""
