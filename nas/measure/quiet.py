@@ -11,6 +11,7 @@ none of ours are not seen. Nor is a trainer that gave up waiting (`Pause.longest
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import tempfile
@@ -31,9 +32,6 @@ except ImportError:  # Windows
 else:
     CAN_PAUSE = True
 """Whether the system has what pausing needs. Where not, `measuring` and `Pause` do nothing, and nothing is quiet."""
-
-LONGEST_S = 60.0
-"""How long a trainer waits for one measurement."""
 
 _POLL_S = 0.01
 """Between two looks at a lock: costs who waits a hundredth of a core. A wait in the kernel has no end one could set."""
@@ -86,12 +84,14 @@ class Pause:
 
     Args:
         longest_s: how long to wait for one measurement; after that the trainer goes on beside it.
+        deadline: on the clock of `time.monotonic`, after which it waits no more.
     Raises:
         RunError: there is no folder to lock in.
     """
 
-    def __init__(self, *, longest_s: float = LONGEST_S) -> None:
+    def __init__(self, *, longest_s: float = 60.0, deadline: float | None = None) -> None:
         self.longest_s = longest_s
+        self.deadline = math.inf if deadline is None else deadline
         self.waited_s = 0.0
         """Seconds of all calls that were spent waiting: wall time of a training that is none of its own."""
         self._turn: _Lock | None = None
@@ -109,7 +109,7 @@ class Pause:
         started = time.monotonic()
         while not (self._go_on() or self._given_up):
             time.sleep(_POLL_S)
-            self._given_up = time.monotonic() - started >= self.longest_s
+            self._given_up = time.monotonic() >= min(started + self.longest_s, self.deadline)
         self.waited_s += time.monotonic() - started
 
     def close(self) -> None:

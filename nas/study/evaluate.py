@@ -15,7 +15,7 @@ from nas.build import Network, build
 from nas.errors import BuildError, NasError, RunError, TrialFailed
 from nas.measure.fast_macs import count_macs_fast
 from nas.measure.price import Pricer, network_key
-from nas.measure.quiet import LONGEST_S, Pause
+from nas.measure.quiet import Pause
 from nas.measure.synflow import synflow
 from nas.objectives import Budget, Measurement, Prices
 from nas.records import TrialRecord
@@ -152,8 +152,7 @@ class Evaluator:
         Raises:
             RunEnded: the deadline came first.
         """
-        started, left_s = time.perf_counter(), math.inf if deadline is None else deadline - time.monotonic()
-        pause = Pause(longest_s=min(LONGEST_S, max(left_s, 0.0)))  # at the end of the run nobody waits
+        started, pause = time.perf_counter(), Pause(deadline=deadline)
         arch, seed = candidate.arch, self.config.seed
         unfinished = TrialRecord(number, arch, "failed", candidate.prices, key=candidate.key)
         curve: list[EpochLog] = []

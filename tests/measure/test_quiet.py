@@ -414,3 +414,9 @@ def test_what_a_call_costs(record_property):
     tenth, half = np.quantile(times, [0.1, 0.5]) / 1000
     record_property("pause_us", float(half))
     print(f"a pause with nobody measuring: {half:.2f} us, in calm {tenth:.2f}")  # pytest -s shows it
+
+
+def test_a_pause_waits_no_longer_than_the_run_lasts():
+    with Pause(deadline=time.monotonic() + 0.2) as pause, measuring():
+        pause()
+    assert 0.1 < pause.waited_s < 30
