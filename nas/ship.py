@@ -92,8 +92,7 @@ def ship(
     }
     difference = export_checked(network, task.in_shape, path, task.x_val[:7], metadata, overwrite=overwrite)
     with tempfile.TemporaryDirectory() as scratch:
-        given = path if meter.takes == "onnx" else measured_file(network, meter, Path(scratch) / "network.onnx")
-        latency = meter.measure(given, task.in_shape)
+        latency = meter.measure(measured_file(network, meter, path, Path(scratch)), task.in_shape)
     size = path.stat().st_size
     measured = {"latency_ms": latency.value, "size_bytes": float(size)}
     known = {**record.metrics, **measured}

@@ -22,8 +22,8 @@ class Measures(Protocol):
     def takes(self) -> Literal["onnx", "network"]:
         """What such a file is, as `Runtime.takes`."""
 
-    def measure(self, onnx_path: Path, in_shape: Shape) -> Measurement:
-        """Return the latency of one sample in ms, with its 95 % interval."""
+    def measure(self, path: Path, in_shape: Shape) -> Measurement:
+        """Return the latency of one batch in ms, with its 95 % interval."""
 
 
 class Meter:

@@ -52,16 +52,16 @@ class Pricer:
             export_onnx(network, self.in_shape, path)
             file_key = structure(path)
             if file_key not in self._known:
-                given = measured_file(network, self.meter, path)
+                given = measured_file(network, self.meter, path, Path(folder))
                 self._known[file_key] = price_exported(network, self.in_shape, self.meter, path, given)
         return self._known[file_key]
 
 
-def measured_file(network: Network, meter: Measures, onnx_path: Path) -> Path:
-    """Return the file of a network that a meter takes: its ONNX file, or one beside it that is written here."""
+def measured_file(network: Network, meter: Measures, onnx_path: Path, scratch: Path) -> Path:
+    """Return the file of a network that a meter takes: its ONNX file, or one that is written into `scratch`."""
     if meter.takes == "onnx":
         return onnx_path
-    path = onnx_path.with_suffix(".json")
+    path = scratch / "network.json"
     write_network(network, path)
     return path
 

@@ -110,7 +110,7 @@ def open_search(
                     _undo(folder)
                 raise
             storage.keep("calibration", calibration.to_dict())
-            write_json(folder.machine, {**describe(), "calibration": meter.calibration.to_dict()})
+            write_json(folder.machine, {**describe(), "calibration": calibration.to_dict()})
         records, interrupted = storage.load()
         evaluator = Evaluator(config, task, Pricer(meter, task.in_shape, folder.path))
         yield Search(

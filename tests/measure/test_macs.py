@@ -8,21 +8,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_modules import First
 from torch import Tensor, nn
 
 from nas.errors import NasError
 from nas.measure.macs import count_macs
-
-
-class First(nn.Module):
-    """Keeps the first output of a recurrent layer."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)[0]
 
 
 class Apply(nn.Module):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_modules import First
 from torch import Tensor, nn
 
 from nas.blocks import BLOCKS, HEADS
@@ -26,17 +27,6 @@ def seeded(make, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         return make()
-
-
-class First(nn.Module):
-    """Keeps the first output of a recurrent layer."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)[0]
 
 
 class Self(nn.Module):

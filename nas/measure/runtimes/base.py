@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
@@ -136,6 +137,13 @@ class OnnxTaker(Runtime):
 
     def reference(self) -> bytes:
         return reference.model()
+
+
+def not_installed(package: str, title: str) -> str:
+    """Return why a runtime that is an extra of the same name cannot run; "" where its package is there."""
+    if find_spec(package) is None:
+        return f"{package}: {title} is not installed; pip install 'pareto-nas[{package}]'"
+    return ""
 
 
 def place(model: Path | bytes) -> str:

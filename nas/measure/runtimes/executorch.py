@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nas.errors import NasError
-from nas.measure.runtimes.base import RUNTIMES, Opened
+from nas.measure.runtimes.base import RUNTIMES, Opened, not_installed
 from nas.measure.runtimes.network import NetworkTaker
 
 if TYPE_CHECKING:
@@ -31,9 +30,7 @@ class ExecuTorch(NetworkTaker):
 
     @classmethod
     def unavailable(cls) -> str:
-        if find_spec("executorch") is None:
-            return "executorch: ExecuTorch is not installed; pip install 'pareto-nas[executorch]'"
-        return ""
+        return not_installed("executorch", "ExecuTorch")
 
     def load_module(self, module: nn.Module, inputs: Tensor) -> Opened:
         import torch

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from nas.errors import NasError
-from nas.measure.runtimes.base import RUNTIMES, OnnxTaker, Opened, place
+from nas.measure.runtimes.base import RUNTIMES, OnnxTaker, Opened, not_installed, place
 
 
 @RUNTIMES.add("openvino")
@@ -24,9 +23,7 @@ class OpenVino(OnnxTaker):
 
     @classmethod
     def unavailable(cls) -> str:
-        if find_spec("openvino") is None:
-            return "openvino: OpenVINO is not installed; pip install 'pareto-nas[openvino]'"
-        return ""
+        return not_installed("openvino", "OpenVINO")
 
     def load(self, model: Path | bytes, inputs: np.ndarray) -> Opened:
         import openvino

@@ -147,7 +147,7 @@ class TPE:
         if not self.columns.names:
             return self.fresh.draw(taken, rng)
         if self.proxies is not None and not self.proxies.scaled:
-            self.proxies.scale(self._survey.archs if self._survey else self._some())
+            self.proxies.scale(self._survey.archs if self._survey else self._some(generator(self.seed, "survey")))
         n_trained = int(self.history.trained.sum())
         n_begun = n_trained + len(pending)
         evidence = len(self.history.sources) > 1
@@ -172,9 +172,8 @@ class TPE:
         archs = self._some(rng)
         return survey(archs, self.features.of(self.columns.of(archs)), price, self.n_startup, rng)
 
-    def _some(self, rng: np.random.Generator | None = None) -> list[Architecture]:
+    def _some(self, rng: np.random.Generator) -> list[Architecture]:
         """Return `N_SURVEYED` architectures drawn from the prior."""
-        rng = generator(self.seed, "survey") if rng is None else rng
         rows = self.activity.draw(self.prior, 2 * N_SURVEYED, rng)
         if self.belief.stated:  # a wrong prior alone would leave nothing good to learn from
             rows[1::2] = self.activity.draw(self.uniform, N_SURVEYED, rng)
