@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nas.data import Task as Task
     from nas.data import load_task as load_task
     from nas.errors import NasError as NasError
+    from nas.measured import measure_file as measure_file
     from nas.objectives import Budget as Budget
     from nas.samplers.for_optuna import NasSampler as NasSampler
     from nas.space import Space as Space
@@ -30,6 +31,7 @@ _HOMES = {
     "Task": "nas.data",
     "load_task": "nas.data",
     "NasError": "nas.errors",
+    "measure_file": "nas.measured",
     "Budget": "nas.objectives",
     "NasSampler": "nas.samplers.for_optuna",
     "Space": "nas.space",
@@ -44,6 +46,7 @@ __all__ = [  # noqa: RUF022  # in the order of use
     "load_task",
     "Budget",
     "NasSampler",
+    "measure_file",
     "NasError",
 ]
 

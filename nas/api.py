@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.catalog import find_space
 from nas.durations import seconds
-from nas.errors import NasError, RunError, did_you_mean
+from nas.errors import NasError, did_you_mean
 from nas.objectives import Budget
 from nas.pareto import choose, parse_rule
-from nas.records import COLUMNS, TrialRecord, mark_front, read_json, summary, write_csv
+from nas.records import COLUMNS, TrialRecord, mark_front, summary, write_csv
 from nas.space import Space
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder, next_folder
-from nas.study.front import front_numbers
+from nas.study.front import front_numbers, overlapping
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nas.build import Network
     from nas.data import Task
-    from nas.measure import MeterApart
+    from nas.export.quantize import Precision
+    from nas.measure import OpenMeter
+    from nas.measured import MeasuredTrial
     from nas.retrain import Retrained
     from nas.ship import Shipped
     from nas.study.loop import Watcher
@@ -241,14 +244,14 @@ class Front:
 
     def to_csv(self, path: str | Path) -> None:
         """Write the front as CSV, one row per network."""
-        write_csv(Path(path), [m.record for m in self.members], self.config.space.slots)
+        write_csv(Path(path), [m.record for m in self.members], self.config.columns())
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the front as a table with the columns of `front.csv`, one row per network."""
         import pandas as pd
 
         rows = [m.record.to_row() for m in self.members]
-        return pd.DataFrame(rows, columns=[*COLUMNS, *self.config.space.slots])
+        return pd.DataFrame(rows, columns=[*COLUMNS, *self.config.columns()])
 
     def plot(self, path: str | Path | None = None) -> Path:
         """Draw the front as PNG; None: `front.png` in the run folder."""
@@ -261,14 +264,48 @@ class Front:
         plot_front(path, self.records, objectives, budgets, title=title, labels=labels)
         return path
 
-    def meter(self) -> MeterApart:
-        """Return the meter of the run: the same reference, the same calibration. Use it in a `with` block."""
-        from nas.measure import Calibration, MeterApart
+    def meters(self) -> dict[str, OpenMeter]:
+        """Return the meters of the run, by name of the price, with its calibrations. Use each in a `with` block.
 
-        kept = read_json(self.folder.machine).get("calibration")
-        if not isinstance(kept, dict):
-            raise RunError(f"{self.folder.machine}: holds no calibration; latencies cannot be compared")
-        return MeterApart(self.config.runtime, Calibration.from_dict(kept))
+        Raises:
+            RunError: the run kept no calibration.
+        """
+        from nas.study.meters import open_meters
+
+        return open_meters(self.config, self.folder)
+
+    def measure(
+        self, targets: Sequence[str] = (), *, members: Sequence[Member] | None = None, csv: str | Path | None = None
+    ) -> list[MeasuredTrial]:
+        """Measure the latencies of the front again, as the search did; see `nas.measured.measure_trials`.
+
+        Args:
+            targets: such as "openvino"; those of the run have its calibration, others one that is made now. None: all
+                of the run.
+            members: other networks than those of the front, such as `[front.pick("knee")]`.
+            csv: a table goes there, and what it was measured on beside it.
+        Raises:
+            NasError: a target that is none, or not available here.
+        """
+        from nas.measured import measure_trials, run_meters, write_measured
+        from nas.study.limits import training_process
+
+        chosen = self.members if members is None else members
+        with training_process(), ExitStack() as stack:
+            meters = run_meters(self.config, self.folder, targets)
+            for meter in meters.values():
+                stack.enter_context(meter)
+            found = measure_trials(self.config, [m.record for m in chosen], self.task, self.folder, meters)
+            if csv is not None:
+                write_measured(Path(csv), found, meters)
+        return found
+
+    def indistinguishable(self) -> dict[int, list[int]]:
+        """Return which members are not known to be faster or slower than a member, by number of its trial.
+
+        The intervals of a latency overlap; on several targets, those of any.
+        """
+        return overlapping([m.record for m in self.members])
 
 
 @dataclass(frozen=True)
@@ -323,18 +360,28 @@ class Member:
                 on_epoch=on_epoch,
             )
 
-    def export(self, path: str | Path | None = None, *, overwrite: bool = False) -> Shipped:
-        """Write a checked ONNX file and measure it again; see `nas.ship.ship`."""
+    def export(
+        self, path: str | Path | None = None, *, precision: Precision | None = None, overwrite: bool = False
+    ) -> Shipped:
+        """Write a checked ONNX file and measure it again; see `nas.ship.ship`.
+
+        Args:
+            precision: fp32, int8_dynamic or int8_static; None: the trial's own.
+        """
         from nas.ship import ship
         from nas.study.limits import training_process
 
-        with training_process(), self.front.meter() as meter:
+        with training_process(), ExitStack() as opened:
+            meters = self.front.meters()
+            for meter in meters.values():
+                opened.enter_context(meter)
             return ship(
                 self.front.config,
                 self.record,
                 self.front.task,
                 self.front.folder,
-                meter,
+                meters,
                 path=None if path is None else Path(path),
+                precision=precision,
                 overwrite=overwrite,
             )

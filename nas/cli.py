@@ -20,8 +20,12 @@ from nas.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from nas.api import Front, Member
+    from nas.export.quantize import Precision
+    from nas.measured import MeasuredTrial
     from nas.ship import Shipped
+    from nas.space import Space
     from nas.study.loop import Search, Watcher
+    from nas.study.preview import Preview
     from nas.training import EpochLog
 
 DEFAULT_TRIALS = 80
@@ -265,8 +269,8 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
         click.echo(f"\n{why}. {_counts(opened)}\n", err=True)
         if front.members:
             _print_front(front)
-        if n := getattr(opened.evaluator.pricer.meter, "disturbed", 0):
-            click.echo(f"{n} latencies were measured beside a training that did not pause; they may be high", err=True)
+        for line in opened.noticed:
+            click.echo(line, err=True)
     click.echo(
         f"results in {path}: front.csv ({len(front)}), trials.csv ({len(front.records)})"
         + (", front.png" if front.members else "")
@@ -312,7 +316,7 @@ def front(run: str, budgets: tuple[str, ...], pick: str | None, csv_path: str | 
         kept = f" keeps {', '.join(budgets)}" if budgets else " is complete"
         raise NasError(f"{run}: no trial{kept}, so there is no front")
     if csv_path is not None:
-        write_csv(Path(csv_path), [m.record for m in members], found.config.space.slots)
+        write_csv(Path(csv_path), [m.record for m in members], found.config.columns())
     if plot_path is not None:
         found.plot(plot_path)
     _print_front(found, members)
@@ -329,15 +333,19 @@ def _print_front(found: Front, members: Sequence[Member] | None = None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from nas.objectives import PRICES
+    from nas.objectives import PRICES, is_latency
     from nas.progress import figure
+    from nas.study.front import overlapping
 
     members = found.members if members is None else members
     best = found.pick("knee").record.number if found.members else None
     console = Console() if sys.stdout.isatty() else Console(width=160)
-    names = [*[n for n in found.config.objectives if n not in PRICES], *PRICES]
+    further = [name for name in found.config.latencies() if name not in PRICES]
+    trained = [o.name for o in found.config.parsed_objectives() if not o.cheap]
+    names = [*trained, PRICES[0], *further, *PRICES[1:]]
     if console.width < _WIDE:  # only the figures that were searched for
         names = [name for name in names if name in found.config.objectives]
+    alike = overlapping([m.record for m in members])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("trial", *names):
         table.add_column(name, justify="right", no_wrap=True)
@@ -345,12 +353,16 @@ def _print_front(found: Front, members: Sequence[Member] | None = None) -> None:
     for member in members:
         record = member.record
         cells = {n: figure(n, record.metrics[n]) if n in record.metrics else "" for n in names}
-        if "latency_ms" in cells and (latency := record.prices.get("latency_ms")) and console.width >= _WIDE:
-            ends = figure("latency_ms", latency.low), figure("latency_ms", latency.high)
-            cells["latency_ms"] += f" [{ends[0]}, {ends[1]}]"
+        for name in filter(is_latency, cells):
+            if (latency := record.prices.get(name)) and console.width >= _WIDE:
+                cells[name] += f" [{figure(name, latency.low)}, {figure(name, latency.high)}]"
+            cells[name] += "~" if record.number in alike else ""
         mark = " (knee)" if record.number == best else ""
         table.add_row(str(record.number), *map(escape, cells.values()), member.summary + mark)
     console.print(table, highlight=False)
+    if alike:
+        pairs = ", ".join(f"{a} and {b}" for a, others in alike.items() for b in others if a < b)
+        console.print(f"~ cannot be told apart, the intervals of their latencies overlap: {pairs}", highlight=False)
 
 
 @main.command()
@@ -393,6 +405,11 @@ def retrain(
 @click.option("--pick", metavar="RULE", help="Which network; see nas front --help.  [default: knee]")
 @click.option("--front", "whole", is_flag=True, help="Every network of the front.")
 @click.option("--out", type=click.Path(), help="The .onnx file (--pick) or folder (--front).  [default: RUN/exports]")
+@click.option(
+    "--quantize",
+    type=click.Choice(["fp32", "int8_dynamic", "int8_static"]),
+    help="Precision of the file.  [default: what the space says, else fp32]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @_data_options
 def export(
@@ -400,6 +417,7 @@ def export(
     pick: str | None,
     whole: bool,
     out: str | None,
+    quantize: Precision | None,
     overwrite: bool,
     data: str | None,
     data_root: str | None,
@@ -409,9 +427,12 @@ def export(
     A file takes float32 (N, ...), standardised: (x * scale - mean) / std per channel; scale, mean, std, shape and
     class names are in its metadata. The weights are those of `nas retrain` (seed 0), or the search's where there
     was none. A file that differs from torch is not left behind. Exit code 1 where a file breaks a budget of the run.
+
+    int8 files are calibrated on training data; their accuracy on validation data is shown beside that of torch, and a
+    file that is not faster than fp32 or loses more than a point is not worth it.
     """
     from nas.api import Front
-    from nas.ship import write_table
+    from nas.ship import exported_path, write_table
 
     if whole and pick is not None:
         raise click.UsageError("--pick and --front exclude each other")
@@ -419,18 +440,32 @@ def export(
     members = found.members if whole else [found.pick(pick or "knee")]
     if not members:
         raise NasError(f"{run}: there is no front to export")
-    paths = [found.folder.exported(member.record.number) for member in members]
+    paths = [exported_path(found.config, member.record, found.folder, quantize) for member in members]
     if out is not None:
         paths = [Path(out) / path.name for path in paths] if whole else [Path(out)]
     if taken := [path for path in paths if path.exists() and not overwrite]:
         raise NasError(f"{taken[0]} exists already; --overwrite replaces it")
-    shipped = [member.export(path, overwrite=overwrite) for member, path in zip(members, paths, strict=True)]
+    shipped, refused = [], []
+    for member, path in zip(members, paths, strict=True):
+        try:
+            shipped.append(member.export(path, precision=quantize, overwrite=overwrite))
+        except NasError as error:
+            if quantize is None or len(members) == 1:
+                raise
+            refused.append(f"trial {member.record.number}: {error}")  # there may be nothing to quantise in it
+    for line in refused:
+        click.echo(line, err=True)
+    if not shipped:
+        raise NasError(f"{run}: nothing was exported")
     table = found.folder.exports / "exports.csv"
     table.parent.mkdir(exist_ok=True)
     write_table(table, shipped)
     _print_shipped(shipped)
+    for s in shipped:
+        if s.differs:
+            click.echo(f"trial {s.trial}: latency differs from the searched one: {s.differs}", err=True)
     click.echo(f"table: {table}", err=True)
-    if not all(s.kept for s in shipped):
+    if refused or not all(s.kept for s in shipped):
         raise SystemExit(1)
 
 
@@ -441,16 +476,132 @@ def _print_shipped(shipped: Sequence[Shipped]) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("trial", "weights", "max difference", "searched ms", "file ms", "bytes", "verdict", "file"):
-        table.add_column(
-            name, justify="right" if name not in ("weights", "verdict", "file") else "left", overflow="fold"
-        )
+    quantised = any(s.precision != "fp32" for s in shipped)
+    words = ("precision", "accuracy (torch)") if quantised else ()
+    for name in ("trial", "weights", *words, "max difference", "searched ms", "file ms", "bytes", "verdict", "file"):
+        left = name in ("weights", "precision", "verdict", "file")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
     for s in shipped:
-        again = f"{s.file_ms:.4g} [{s.file_ms_low:.4g}, {s.file_ms_high:.4g}]"
-        row = (str(s.trial), s.weights, f"{s.max_difference:.1e}", f"{s.searched_ms:.4g}", again, str(s.size_bytes))
-        table.add_row(*map(escape, (*row, s.verdict, s.file)))
+        searched, again = [], []
+        for i, latency in enumerate(s.latencies):
+            found, at = latency.file, f" ({latency.target})" if i else ""
+            searched.append((f"{latency.searched.value:.4g}" if latency.searched else "-") + at)
+            again.append(f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]{at}")
+        said = (s.precision, f"{s.accuracy_file:.4f} ({s.accuracy_torch:.4f})") if quantised else ()
+        row = (str(s.trial), s.weights, *said, f"{s.max_difference:.1e}", "\n".join(searched), "\n".join(again))
+        table.add_row(*map(escape, (*row, str(s.size_bytes), s.verdict, s.file)))
     console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(table, highlight=False)
+
+
+@main.command()
+@click.argument("what", metavar="RUN|MODEL.onnx", type=click.Path())
+@click.option(
+    "--target",
+    "--runtime",
+    "targets",
+    multiple=True,
+    metavar="RUNTIME[:SETTING=VALUE,...]",
+    help="Where to measure, e.g. openvino:threads=2; repeat for several.  [default: the run's own, or onnxruntime]",
+)
+@click.option("--pick", metavar="RULE", help="Of a run: only the network of this rule; see nas front --help.")
+@click.option("--front", "whole", is_flag=True, help="Of a run: every network of the front.  [default]")
+@click.option("--shape", metavar="SIZES", help="Of a file that leaves axes open: one sample, e.g. 3,32,32.")
+@click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write the table as CSV here.")
+@_data_options
+def measure(
+    what: str,
+    targets: tuple[str, ...],
+    pick: str | None,
+    whole: bool,
+    shape: str | None,
+    csv_path: str | None,
+    data: str | None,
+    data_root: str | None,
+) -> None:
+    """Measure the networks of a RUN again, beside what its search saw; or any ONNX file.
+
+    A run's own targets keep its calibration. Otherwise one is made now, for each target: such milliseconds compare
+    with what was measured beside them. On what was measured goes beside the CSV file, as .machine.json. Exit code 1
+    where a network cannot be measured on a target.
+    """
+    if whole and pick is not None:
+        raise click.UsageError("--pick and --front exclude each other")
+    if Path(what).is_dir() or not (Path(what).exists() or what.endswith(".onnx")):
+        if shape is not None:
+            raise click.UsageError("--shape is for ONNX files; a run knows the shape of its data")
+        _measure_run(what, targets, pick, csv_path, data, data_root)
+        return
+    if whole or pick is not None or data is not None or data_root is not None:
+        raise click.UsageError("--pick, --front, --data and --data-root are for runs, and this is a file")
+    _measure_file(what, targets, shape, csv_path)
+
+
+def _measure_run(
+    run: str,
+    targets: Sequence[str],
+    pick: str | None,
+    csv_path: str | None,
+    data: str | None,
+    data_root: str | None,
+) -> None:
+    from nas.api import Front
+
+    found = Front.load(run, data=data, data_root=data_root)
+    members = found.members if pick is None else [found.pick(pick)]
+    if not members:
+        raise NasError(f"{run}: there is no front to measure")
+    measured = found.measure(targets, members=members, csv=csv_path)
+    _print_measured(measured)
+    if csv_path is not None:
+        click.echo(f"{csv_path}: {len(measured)} networks", err=True)
+    if any(one.problems for one in measured):
+        raise SystemExit(1)
+
+
+def _print_measured(measured: Sequence[MeasuredTrial]) -> None:
+    """Print a row for each network and target."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("trial", "latency", "searched ms", "measured ms", "ratio"):
+        table.add_column(name, justify="left" if name == "latency" else "right", no_wrap=True)
+    for name in ("verdict", "weights", "blocks"):
+        table.add_column(name, overflow="fold")
+    for one in measured:
+        for name in (*one.latencies, *one.problems):
+            again = one.latencies.get(name)
+            searched = f"{again.searched.value:.4g}" if again and again.searched else ""
+            now = f"{again.file.value:.4g} [{again.file.low:.4g}, {again.file.high:.4g}]" if again else ""
+            ratio = f"{again.file.value / again.searched.value:.3f}" if again and again.searched else ""
+            row = (str(one.trial), name, searched, now, ratio, one.verdict(name), one.weights, one.blocks)
+            table.add_row(*map(escape, row))
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table, highlight=False)
+
+
+def _measure_file(path: str, targets: Sequence[str], shape: str | None, csv_path: str | None) -> None:
+    from nas.measure.machine import describe
+    from nas.measured import measure_file
+    from nas.progress import figure
+
+    found = measure_file(path, targets or ("onnxruntime",), shape=shape, csv=csv_path)
+    width = max(map(len, (*found.latencies, "size_bytes"))) + 1
+    for name, m in found.latencies.items():
+        click.echo(f"{name:<{width}} {m.value:.4g} [{m.low:.4g}, {m.high:.4g}] on {found.targets[name]}")
+    for name in ("macs", "n_params", "size_bytes", "peak_bytes"):
+        value = getattr(found, name)
+        click.echo(f"{name:<{width}} {'unknown' if value is None else f'{figure(name, value)} ({value})'}")
+    for note in found.notes:
+        click.echo(note, err=True)
+    machine = describe()
+    where = f"{machine['cpu']}, {machine['cores']} cores"
+    click.echo(f"calibrated now ({where}): these milliseconds compare with what is measured beside them", err=True)
+    if csv_path is not None:
+        click.echo(csv_path, err=True)
 
 
 def _large(n: int) -> str:
@@ -467,25 +618,65 @@ def _large(n: int) -> str:
 
 @main.command("space")
 @click.argument("space", required=False)
-@click.option("--samples", type=click.IntRange(min=0), default=5, show_default=True, help="Random architectures shown.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=0),
+    help="Random architectures, shown (5) or priced (60).",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print it as a space file instead.")
 @click.option("--python", "as_python", is_flag=True, help="Print it as Python source instead.")
 @click.option("--unchecked", is_flag=True, help="Do not check parts and fields (which loads torch).")
-def space_command(space: str | None, samples: int, seed: int, as_yaml: bool, as_python: bool, unchecked: bool) -> None:
-    """Show SPACE: its tree, its size, and some random architectures. Without SPACE: the names of those shipped."""
+@click.option(
+    "-b", "--budget", "budgets", multiple=True, help="Say what share of random samples keeps it; repeat for several."
+)
+@click.option("--prices", is_flag=True, help="Say what random samples cost; --budget does too.")
+@click.option(
+    "--target",
+    "--runtime",
+    "targets",
+    multiple=True,
+    metavar="RUNTIME[:SETTING=VALUE,...]",
+    help="Where to measure their latency; repeat for several.  [default: onnxruntime]",
+)
+@click.option("--data", help="What they are for: digits, fashion_mnist, or a .npz file.  [default: digits]")
+@click.option("--data-root", metavar="DIR", help="Folder of data sets that come as files.  [default: data]")
+@click.option("--shape", metavar="SIZES", help="Instead of data: one sample, e.g. 3,32,32.")
+@click.option("--classes", type=click.IntRange(min=1), help="With --shape: the number of outputs.  [default: 10]")
+@click.option("-t", "--time-limit", metavar="TIME", help="No sample is begun after this.  [default: 60s]")
+def space_command(
+    space: str | None,
+    samples: int | None,
+    seed: int,
+    as_yaml: bool,
+    as_python: bool,
+    unchecked: bool,
+    **priced: Any,
+) -> None:
+    """Show SPACE: its tree, its size, and some random architectures. Without SPACE: the names of those shipped.
+
+    With --budget or --prices random architectures are priced, as a search does before any training, instead of shown:
+    what share of them keeps the budgets, and what they cost. Exit code 1 where none keeps all of them.
+    """
     from nas.catalog import find_space, shipped
     from nas.rng import generator
     from nas.space import Group
     from nas.space.tree import count
     from nas.space.write import outline
 
+    given = {name: value for name, value in priced.items() if value}
+    pricing = bool(priced["budgets"] or priced["prices"])
+    if given and not pricing:
+        option = next(iter(given)).removesuffix("s" if "targets" in given else "").replace("_", "-")
+        raise click.UsageError(f"--{option} is for prices; add --prices, or a --budget")
+    if pricing and (space is None or as_yaml or as_python):
+        raise click.UsageError("--budget and --prices need a SPACE, and go without --yaml and --python")
     if space is None:
         for name, file in shipped().items():
             click.echo(f"{name:12} {file.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
         return
     found = find_space(space)
-    if not unchecked:
+    if not unchecked or pricing:
         from nas.study.check import check_space
 
         check_space(found)
@@ -493,9 +684,11 @@ def space_command(space: str | None, samples: int, seed: int, as_yaml: bool, as_
         click.echo(found.to_yaml() if as_yaml else found.to_python(), nl=False)
         return
     rng = generator(seed, "samples")
-    drawn = [found.sample(rng) for _ in range(samples)]
+    drawn = [] if pricing else [found.sample(rng) for _ in range(5 if samples is None else samples)]
     click.echo(outline(found))
-    networks = count(Group({name: node for name, node in found.root.fields.items() if name != "training"}))[0]
+    networks = count(
+        Group({name: node for name, node in found.root.fields.items() if name not in ("training", "deploy")})
+    )[0]
     click.echo()
     at_most = "at most " if found.bounded else ""
     combinations, continuous = found.count()
@@ -507,3 +700,76 @@ def space_command(space: str | None, samples: int, seed: int, as_yaml: bool, as_
         click.echo(f"\nsample {i}")
         for path, value in arch.values.items():
             click.echo(f"  {path} = {str(value).lower() if isinstance(value, bool) else value}")
+    if pricing:
+        click.echo()
+        _preview(found, 60 if samples is None else max(1, samples), seed, given)
+
+
+def _preview(space: Space, samples: int, seed: int, given: dict[str, Any]) -> None:
+    """Price random samples and say what share of them keeps the budgets; end with exit code 1 where none does."""
+    from nas.durations import readable, seconds
+    from nas.measure.onnx_file import read_shape
+    from nas.measure.open import noticed
+    from nas.measured import names_of
+    from nas.study.config import StudyConfig
+    from nas.study.preview import preview, stand_in
+    from nas.study.session import load_data
+
+    if "shape" in given and ("data" in given or "data_root" in given):
+        raise click.UsageError("--shape is there instead of --data")
+    if "classes" in given and "shape" not in given:
+        raise click.UsageError("--classes goes with --shape; data say themselves how many they have")
+    targets = names_of(given.get("targets", ("onnxruntime",)))
+    chosen = {name: given[name] for name in ("budgets", "data", "data_root") if name in given}
+    config = StudyConfig(space=space, objectives=tuple(targets), runtime=targets["latency_ms"], seed=seed, **chosen)
+    shape = given.get("shape")
+    task = load_data(config) if shape is None else stand_in(read_shape(shape), given.get("classes", 10))
+    found = preview(config, task, samples=samples, seconds=seconds(given.get("time_limit", "60s")))
+    n = len(found.candidates)
+    asked = "" if n == samples else f" of {samples} asked for (--time-limit)"
+    click.echo(
+        f"{n} random samples{asked} on {task.name}, shape {task.in_shape}, {task.n_outputs} outputs: "
+        f"{found.n_networks} different networks, priced in {readable(found.seconds)}"
+    )
+    for times, problem in (problems := found.problems())[:3]:
+        click.echo(f"  {times} of {n} {problem}")
+    if more := sum(times for times, _ in problems[3:]):
+        click.echo(f"  {more} of {n} for {len(problems) - 3} other reasons")
+    _print_preview(found)
+    for line in (line for meter in found.meters for line in noticed(meter)):
+        click.echo(line, err=True)
+    if found.budgets and not found.keeping(found.budgets).n:
+        if (near := found.nearest(found.budgets)) is not None:
+            figures = ", ".join(f"{b.objective} {near[0].prices[b.objective].value:.4g}" for b in found.budgets)
+            click.echo(f"none keeps every budget; the nearest is {near[1]:.3g} times beyond: {figures}", err=True)
+        raise SystemExit(1)
+
+
+def _print_preview(found: Preview) -> None:
+    """Print the share that keeps each budget, then the quantiles of each price."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from nas.progress import figure
+    from nas.study.preview import QUANTILES
+
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    if found.budgets:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("budget", "keep it", "share", "95 % interval"):
+            table.add_column(name, justify="left" if name == "budget" else "right", no_wrap=True)
+        rows = [(str(b), found.keeping([b])) for b in found.budgets]
+        rows += [("all of them", found.keeping(found.budgets))] if len(rows) > 1 else []
+        n = len(found.candidates)
+        for name, share in rows:
+            interval = f"{share.low:.1%} to {share.high:.1%}"
+            table.add_row(name, f"{share.n} of {n}", f"{share.n / n:.0%}", interval)
+        console.print(table, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("price", no_wrap=True)
+    for q in QUANTILES:
+        table.add_column("median" if q == 0.5 else f"{q:.0%}", justify="right", no_wrap=True)
+    for name, values in found.quantiles().items():
+        table.add_row(name, *(figure(name, value) for value in values))
+    console.print(table, highlight=False)

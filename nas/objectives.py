@@ -6,7 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from nas.errors import BudgetError, NasError, did_you_mean
@@ -40,18 +40,46 @@ OBJECTIVES: dict[str, Objective] = {
         Objective("macs", "multiply-adds", "minimize", cheap=True),
         Objective("n_params", "parameters", "minimize", cheap=True),
         Objective("size_bytes", "bytes", "minimize", cheap=True),
+        Objective("peak_bytes", "bytes", "minimize", cheap=True),
     )
 }
-"""Every objective by name. `loss` is the validation cross-entropy without label smoothing."""
+"""Every objective by name. `loss` is the validation cross-entropy without label smoothing; `peak_bytes` the memory of
+the activations at inference."""
 
 PRICES: tuple[str, ...] = tuple(name for name, o in OBJECTIVES.items() if o.cheap)
+"""Known before training. `latency_ms@TARGET` comes on top for every further target of a study."""
+
+LATENCY = "latency_ms"
 
 
 def parse_objective(name: str) -> Objective:
-    """Return the objective `name`; an unknown name gets the nearest one suggested."""
-    if name not in OBJECTIVES:
-        raise NasError(did_you_mean("objective", name, OBJECTIVES))
-    return OBJECTIVES[name]
+    """Return the objective `name`; an unknown name gets the nearest one suggested.
+
+    What stands behind an @ says on which target a latency is measured; this file does not look at it.
+
+    >>> parse_objective("latency_ms@openvino:threads=2").unit
+    'ms'
+
+    Raises:
+        NasError: there is no such objective.
+    """
+    base, at, target = str(name).partition("@")
+    if base not in OBJECTIVES:
+        raise NasError(did_you_mean("objective", base, OBJECTIVES))
+    if not at:
+        return OBJECTIVES[base]
+    if base != LATENCY or not target:
+        raise NasError(f"objective {name!r}: only a latency has a target; write e.g. {LATENCY}@openvino")
+    return replace(OBJECTIVES[base], name=name)
+
+
+def is_latency(name: str) -> bool:
+    """Whether a price is a latency, on whichever target.
+
+    >>> is_latency("latency_ms"), is_latency("latency_ms@eager"), is_latency("macs")
+    (True, True, False)
+    """
+    return name.partition("@")[0] == LATENCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +97,8 @@ class Measurement:
 
 
 Prices = Mapping[str, Measurement]
-"""Price name to measurement, for all of `PRICES`."""
+"""Price name to measurement: `PRICES`, and `latency_ms@TARGET` for each further target. One that nobody can tell of a
+network, and nobody asked for, is not there; nor is one that was added after the study was made."""
 
 DRIFT = 0.03
 """Share by which a latency may read differently another day."""
@@ -77,7 +106,7 @@ DRIFT = 0.03
 _LEAST = sys.float_info.epsilon
 """How far a value is beyond a limit at least, where it does not keep it."""
 
-_BUDGET = re.compile(r"^\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*([kMG]?)\s*$")
+_BUDGET = re.compile(r"^\s*([A-Za-z_]\w*(?:@[^\s<>]+)?)\s*(<=|>=|<|>)\s*([-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*([kMG]?)\s*$")
 _SCALE = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
@@ -87,8 +116,8 @@ class Budget:
 
     >>> Budget.parse("latency_ms<=2").kept(1.9), Budget.parse("n_params<=100k").limit
     (True, 100000.0)
-    >>> str(Budget.parse(" latency_ms <= 2.0 "))
-    'latency_ms<=2'
+    >>> str(Budget.parse(" latency_ms@openvino:threads=2 <= 2.0 "))
+    'latency_ms@openvino:threads=2<=2'
     """
 
     objective: str
@@ -106,8 +135,10 @@ class Budget:
         if match is None:
             raise BudgetError(f"budget {text!r} cannot be read; write e.g. 'latency_ms<=2' or 'n_params<=100k'")
         name, sense, number, scale = match.groups()
-        if name not in OBJECTIVES:
-            raise BudgetError(f"budget {text!r}: {did_you_mean('objective', name, OBJECTIVES)}")
+        try:
+            parse_objective(name)
+        except NasError as error:
+            raise BudgetError(f"budget {text!r}: {error}") from None
         try:
             limit = float(number) * _SCALE[scale]
         except ValueError:
@@ -169,6 +200,10 @@ class Budget:
         if self.sense.startswith("<"):
             return measurement.high * (1 + DRIFT)
         return measurement.low * (1 - DRIFT)
+
+    def threshold(self) -> float:
+        """Return the end of a measured interval from which on the limit is broken, see `worst`."""
+        return self.limit / (1 + DRIFT if self.sense.startswith("<") else 1 - DRIFT)
 
     def __str__(self) -> str:
         return f"{self.objective}{self.sense}{self.limit:.12g}"

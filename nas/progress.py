@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from nas.durations import readable
-from nas.objectives import Objective
+from nas.objectives import Objective, is_latency
 from nas.pareto import hypervolume
 from nas.records import TrialRecord
 
@@ -136,7 +136,7 @@ def figure(name: str, value: float) -> str:
     """
     if name in ("accuracy", "loss"):
         return f"{value:.4f}"
-    if name == "latency_ms":
+    if is_latency(name):
         return f"{value:.3g}" if value < 100 else f"{value:.0f}"
     for scale, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= 0.9995 * scale:  # what rounds to 1M is no 1e+03k

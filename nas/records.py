@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from nas.errors import RunError, SpaceError
-from nas.objectives import PRICES, Measurement, Prices
+from nas.objectives import LATENCY, PRICES, Measurement, Prices, is_latency
 from nas.space import Architecture
 
 State: TypeAlias = Literal["complete", "over_budget", "stopped_early", "duplicate", "failed"]
@@ -20,9 +20,19 @@ State: TypeAlias = Literal["complete", "over_budget", "stopped_early", "duplicat
 COLUMNS = (
     *("trial", "state", "on_front", "accuracy", "latency_ms", "latency_ms_low", "latency_ms_high", "macs"),
     *("n_params", "size_bytes", "epochs", "train_seconds", "fingerprint", "architecture"),
-    *("loss", "duplicate_of", "reason"),
+    *("loss", "duplicate_of", "reason", "peak_bytes"),
 )
-"""First columns of trials.csv and front.csv; one per parameter path follows, empty where it is inactive."""
+"""First columns of trials.csv and front.csv. Those of a study follow: three for each further target, one for each
+parameter path, empty where it is inactive."""
+
+
+def latency_columns(name: str) -> tuple[str, str, str]:
+    """Return the columns of a latency: the value and the ends of its interval.
+
+    >>> latency_columns("latency_ms@openvino")
+    ('latency_ms@openvino', 'latency_ms@openvino_low', 'latency_ms@openvino_high')
+    """
+    return name, f"{name}_low", f"{name}_high"
 
 
 def plain_prices(prices: Prices) -> dict[str, list[float]]:
@@ -116,10 +126,12 @@ class TrialRecord:
             "duplicate_of": "" if self.duplicate_of is None else self.duplicate_of,
             "reason": self.reason,
         }
-        for name, value in self.metrics.items():
-            cells[name] = int(value) if name in PRICES and float(value).is_integer() and name != "latency_ms" else value
-        if latency := self.prices.get("latency_ms"):
-            cells |= {"latency_ms_low": latency.low, "latency_ms_high": latency.high}
+        cells |= self.scores
+        for name, price in self.prices.items():
+            if is_latency(name):
+                cells |= zip(latency_columns(name), (price.value, price.low, price.high), strict=True)
+            else:
+                cells[name] = int(price.value) if float(price.value).is_integer() else price.value
         return {**cells, **self.arch.values}
 
     @classmethod
@@ -129,10 +141,12 @@ class TrialRecord:
         Raises:
             ValueError, KeyError: the row is not one of ours.
         """
-        prices = {name: Measurement.exact(float(row[name])) for name in PRICES if row.get(name)}
-        if "latency_ms" in prices and row.get("latency_ms_low"):
-            value = prices["latency_ms"].value
-            prices["latency_ms"] = Measurement(value, float(row["latency_ms_low"]), float(row["latency_ms_high"]))
+        targets = [name for name in row if name.startswith(f"{LATENCY}@") and not name.endswith(("_low", "_high"))]
+        prices = {name: Measurement.exact(float(row[name])) for name in (*PRICES, *targets) if row.get(name)}
+        for name in filter(is_latency, prices):
+            _, low, high = latency_columns(name)
+            if row.get(low):
+                prices[name] = Measurement(prices[name].value, float(row[low]), float(row[high]))
         return cls(
             number=int(row["trial"]),
             arch=Architecture.from_json(row["architecture"]),
@@ -157,20 +171,18 @@ Lines: TypeAlias = dict[tuple[int, bool], tuple[TrialRecord, str]]
 """Lines of a CSV file by trial number and whether it is on the front, each with the record it was made of."""
 
 
-def write_csv(
-    path: Path, records: Iterable[TrialRecord], parameters: Iterable[str], lines: Lines | None = None
-) -> None:
+def write_csv(path: Path, records: Iterable[TrialRecord], columns: Iterable[str], lines: Lines | None = None) -> None:
     """Write one row per record, atomically: a reader sees the old file or the new one.
 
     Args:
-        parameters: every parameter path of the space, in its order; a column each.
+        columns: those of the study, after `COLUMNS`.
         lines: remembers the lines for the next time: a study writes all its trials after each training. With the
-            same parameters only.
+            same columns only.
 
     Cost: 90 microseconds for a record in a space of 166 parameters, 3 for one that is remembered.
     """
     text, lines = io.StringIO(), {} if lines is None else lines
-    writer = csv.DictWriter(text, [*COLUMNS, *parameters], restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, [*COLUMNS, *columns], restval="", lineterminator="\n")
     writer.writeheader()
     parts = [text.getvalue()]
     for r in records:
@@ -255,9 +267,14 @@ def summary(tree: Mapping[str, object]) -> str:
 
     >>> summary({"stem": {"conv": {"width": 16}}, "body": [{"lstm": {"hidden": 8}}, "identity"], "head": {"pool": {}}})
     'conv 16 > lstm 8 > pool'
+    >>> summary({"body": "identity", "head": "pool", "deploy": {"precision": "int8_static"}})
+    'pool, int8_static'
     """
     names = _names([tree.get(s) for s in ("stem", "body", "head") if s in tree])
-    return " > ".join(name for name in names if name != "identity")
+    deploy = tree.get("deploy")
+    precision = deploy.get("precision", "fp32") if isinstance(deploy, Mapping) else "fp32"
+    blocks = " > ".join(name for name in names if name != "identity")
+    return blocks if precision == "fp32" else f"{blocks}, {precision}"
 
 
 def _names(here: object) -> list[str]:

@@ -5,25 +5,64 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nas.build import Network, build
-from nas.errors import RunError
+from nas.errors import NasError, RunError
 from nas.export.onnx import export_checked
-from nas.measure.meter import Measures
+from nas.export.quantize import Precision, quantize, run_file
+from nas.measure import OpenMeter
+from nas.measure.open import NOTICED
 from nas.measure.price import measured_file
-from nas.objectives import Budget
+from nas.objectives import DRIFT, Measurement
 from nas.records import TrialRecord, write_text
 from nas.study.config import StudyConfig
+from nas.study.deploy import calibration, precision_of
 from nas.study.folder import RunFolder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nas.data import Task
+
+_WORTH = 0.01
+"""Accuracy that an int8 file may lose."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """A latency that the search measured, measured again on the file that ships."""
+
+    target: str
+    searched: Measurement | None
+    file: Measurement
+    disturbed: bool
+    """Whether it was measured beside a training that did not pause."""
+    drift: float
+    """By which share the reference net ran slower than at the calibration."""
+
+    @property
+    def differs(self) -> str:
+        """Say by how much the file's latency differs from the searched one, and why; "" where it is within 3 %."""
+        if self.searched is None or abs(share := self.file.value / self.searched.value - 1) <= DRIFT:
+            return ""
+        if self.disturbed:
+            why = "measured beside a training that did not pause"
+        elif self.searched.low <= self.file.high and self.file.low <= self.searched.high:
+            why = "within the intervals"
+        elif abs(self.drift) > NOTICED:
+            why = f"the machine runs {abs(self.drift):.0%} {'slower' if self.drift > 0 else 'faster'} than then"
+        else:
+            why = "nothing that is known explains it: measure again on a quiet machine"
+        return f"{self.target}: {share:+.1%} ({why})"
 
 
 @dataclass(frozen=True)
@@ -32,19 +71,25 @@ class Shipped:
 
     Attributes:
         weights: where its weights come from: `retrained` (seed 0) or `searched`.
-        max_difference: largest absolute difference of outputs to torch, at batch 1 and 7.
-        searched_ms: latency as the search saw it; file_ms (low, high): measured again on this file.
-        verdict: `keeps every budget`, or which budget the file breaks.
+        precision: of the file.
+        max_difference: largest absolute difference of outputs to torch, at batch 1 and 7; of an int8 file, on all
+            validation data.
+        accuracy_torch: on the validation data, of the float32 network; accuracy_file: of this file. Retrained weights
+            have seen these data: the two compare with each other alone.
+        speedup: over a float32 file with the same weights, on the run's own target; 1 for such a file.
+        latencies: of each target of the run, its own first, as the search saw it and measured again on this file.
+        verdict: `keeps every budget`, or which budget the file breaks; and why its 8 bits are not worth it.
     """
 
     trial: int
     file: str
     weights: str
+    precision: str
     max_difference: float
-    searched_ms: float
-    file_ms: float
-    file_ms_low: float
-    file_ms_high: float
+    accuracy_torch: float
+    accuracy_file: float
+    speedup: float
+    latencies: tuple[Again, ...]
     size_bytes: int
     verdict: str
 
@@ -53,30 +98,52 @@ class Shipped:
         """Whether the file keeps every budget."""
         return not self.verdict.startswith("breaks")
 
+    @property
+    def differs(self) -> str:
+        """Say which latencies are not within 3 % of the searched ones, and why."""
+        return "; ".join(filter(None, (again.differs for again in self.latencies)))
+
+    def to_row(self) -> dict[str, object]:
+        """Return the cells of its row in `exports.csv`; the columns of further targets are called after them."""
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "latencies"}
+        for i, again in enumerate(self.latencies):
+            at = f"@{again.target}" if i else ""
+            searched = again.searched.value if again.searched else math.nan
+            row |= {f"searched_ms{at}": searched, f"file_ms{at}": again.file.value}
+            row |= {f"file_ms{at}_low": again.file.low, f"file_ms{at}_high": again.file.high}
+        return {**row, "differs": self.differs}
+
 
 def ship(
     config: StudyConfig,
     record: TrialRecord,
     task: Task,
     folder: RunFolder,
-    meter: Measures,
+    meters: Mapping[str, OpenMeter],
     *,
     path: Path | None = None,
+    precision: Precision | None = None,
     overwrite: bool = False,
 ) -> Shipped:
-    """Export a trial's network with dynamic batch; a file that differs from torch is not left behind.
+    """Export a trial's network with dynamic batch; a float32 file that differs from torch is not left behind.
+
+    An int8 file does differ: the float32 file that it is made of is checked, and the accuracies of both are told.
 
     Its weights are those of seed 0 of its retraining or, where there is none, those the search left for a member of
     the front. The file takes standardised inputs; mean, std and class names are in its metadata.
 
     Args:
-        path: of the file; None: `exports/trial-00017.onnx` in the run folder.
+        meters: of each latency of the run, by name of the price.
+        path: of the file; None: see `exported_path`.
+        precision: None: the trial's own.
     Raises:
         RunError: there are no weights.
-        NasError: the file exists already, cannot be exported, or differs from torch.
+        NasError: the file exists already, cannot be exported or quantised, or differs from torch.
     """
     source, network = load_network(config, record, task, folder)
-    path = path or folder.exported(record.number)
+    own = precision_of(config.space, record.arch)
+    path = path or exported_path(config, record, folder, precision)
+    precision = precision or own
     metadata = {
         "made_by": f"pareto-nas {version('pareto-nas')}",
         "data": task.name,
@@ -88,32 +155,103 @@ def ship(
         "std": json.dumps(task.std),
         "trial": str(record.number),
         "weights": source,
+        "precision": precision,
         "architecture": record.arch.to_json(),
     }
-    difference = export_checked(network, task.in_shape, path, task.x_val[:7], metadata, overwrite=overwrite)
+    speedup, quantised = 1.0, precision != "fp32"
+    if quantised:
+        _check_quantised(path, overwrite, meters, precision)
     with tempfile.TemporaryDirectory() as scratch:
-        latency = meter.measure(measured_file(network, meter, path, Path(scratch)), task.in_shape)
+        plain = Path(scratch) / path.name if quantised else path
+        difference = export_checked(network, task.in_shape, plain, task.x_val[:7], metadata, overwrite=overwrite)
+        if quantised:
+            quantize(plain, path, precision, calibration(task, config.seed))
+        searched = record.prices if precision == own else {}
+        latencies = {
+            name: _again(searched.get(name), meter, measured_file(network, meter, path, Path(scratch)), task)
+            for name, meter in meters.items()
+        }
+        if quantised:
+            first = next(iter(meters))
+            speedup = meters[first].measure(plain, task.in_shape).value / latencies[first].file.value
+    expected, found = _outputs(network, task.x_val), run_file(path, task.x_val.numpy())
+    accuracy_torch, accuracy_file = (float((x.argmax(1) == task.y_val.numpy()).mean()) for x in (expected, found))
+    if quantised:
+        difference = float(np.abs(found - expected).max())
     size = path.stat().st_size
-    measured = {"latency_ms": latency.value, "size_bytes": float(size)}
-    known = {**record.metrics, **measured}
+    known = {**record.metrics, **{name: again.file.value for name, again in latencies.items()}}
     # Metadata is no part of the network: it does not count against a budget on size.
-    known["size_bytes"] = record.metrics.get("size_bytes", float(size))
-    broken = [b for b in map(Budget.parse, config.budgets) if b.objective in known and not b.kept(known[b.objective])]
+    if precision != own or "size_bytes" not in known:
+        known["size_bytes"] = float(size)
+    broken = [b for b in config.parsed_budgets() if b.objective in known and not b.kept(known[b.objective])]
     verdict = (
         "breaks " + ", ".join(f"{b} ({known[b.objective]:.4g})" for b in broken) if broken else "keeps every budget"
     )
+    verdict = verdict if config.budgets else "no budget was set"
+    if quantised and (doubts := _doubts(speedup, accuracy_torch, accuracy_file)):
+        verdict += f"; not worth it: {doubts}"
     return Shipped(
         trial=record.number,
         file=str(path),
         weights=source,
+        precision=precision,
         max_difference=difference,
-        searched_ms=record.metrics.get("latency_ms", float("nan")),
-        file_ms=latency.value,
-        file_ms_low=latency.low,
-        file_ms_high=latency.high,
+        accuracy_torch=accuracy_torch,
+        accuracy_file=accuracy_file,
+        speedup=speedup,
+        latencies=tuple(latencies.values()),
         size_bytes=size,
-        verdict=verdict if config.budgets else "no budget was set",
+        verdict=verdict,
     )
+
+
+def exported_path(
+    config: StudyConfig, record: TrialRecord, folder: RunFolder, precision: Precision | None = None
+) -> Path:
+    """Return where a trial's file goes unless told otherwise: `trial-00017.onnx` of the run folder's `exports`.
+
+    In another precision than the trial's own it is called after it: `trial-00017.int8_static.onnx`.
+    """
+    path = folder.exported(record.number)
+    if precision in (None, precision_of(config.space, record.arch)):
+        return path
+    return path.with_suffix(f".{precision}{path.suffix}")
+
+
+def _outputs(network: Network, x: Tensor, batch: int = 512) -> np.ndarray:
+    """Return the logits of a network in evaluation mode, (n, n_outputs)."""
+    import torch
+
+    with torch.no_grad():
+        logits: np.ndarray = torch.cat([network(part) for part in x.split(batch)]).numpy()
+    return logits
+
+
+def _check_quantised(path: Path, overwrite: bool, meters: Mapping[str, OpenMeter], precision: str) -> None:
+    if path.exists() and not overwrite:
+        raise NasError(f"{path} exists already; choose another name, or allow it to be overwritten")
+    for meter in meters.values():
+        if meter.takes != "onnx":
+            raise NasError(
+                f"the run measures on {meter.target}, which runs torch modules: the latency of an {precision} file "
+                "cannot be compared\n  search with a runtime that takes ONNX, such as onnxruntime"
+            )
+
+
+def _doubts(speedup: float, accuracy_torch: float, accuracy_file: float) -> str:
+    """Say what speaks against an int8 file; "" where nothing does."""
+    found = []
+    if speedup <= 1:
+        found.append(f"{speedup:.2f} times the speed of fp32")
+    if accuracy_torch - accuracy_file > _WORTH:
+        found.append(f"accuracy {accuracy_file:.4f} instead of {accuracy_torch:.4f}")
+    return ", ".join(found)
+
+
+def _again(searched: Measurement | None, meter: OpenMeter, path: Path, task: Task) -> Again:
+    before = meter.disturbed
+    found = meter.measure(path, task.in_shape)
+    return Again(str(meter.target), searched, found, meter.disturbed > before, meter.drifts[-1])
 
 
 def load_network(config: StudyConfig, record: TrialRecord, task: Task, folder: RunFolder) -> tuple[str, Network]:
@@ -141,11 +279,11 @@ def load_network(config: StudyConfig, record: TrialRecord, task: Task, folder: R
 
 def write_table(path: Path, shipped: Sequence[Shipped]) -> None:
     """Write one CSV row per file; rows of other files that are in the table already stay."""
-    columns, new = list(asdict(shipped[0])), {s.file for s in shipped}
+    columns, new = list(shipped[0].to_row()), {s.file for s in shipped}
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     kept = [row for row in csv.DictReader(lines) if list(row) == columns and row["file"] not in new]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows([*kept, *(asdict(s) for s in shipped)])
+    writer.writerows([*kept, *(s.to_row() for s in shipped)])
     write_text(path, text.getvalue())

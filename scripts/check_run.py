@@ -72,7 +72,7 @@ def again(front: Front, record: TrialRecord, repeats: int) -> dict[str, object]:
     from nas.ship import load_network
 
     network = load_network(front.config, record, front.task, front.folder)[1]
-    with tempfile.TemporaryDirectory() as folder, front.meter() as meter:
+    with tempfile.TemporaryDirectory() as folder, front.meters()["latency_ms"] as meter:
         path = Path(folder) / "network.onnx"
         export_onnx(network, front.task.in_shape, path)
         measured = [meter.measure(path, front.task.in_shape).value for _ in range(repeats)]

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": {"errors", "registry", "shapes"},
     "records": {"errors", "objectives", "space"},
     "build": {"errors", "registry", "shapes", "space", "blocks"},  # registry: the type of the tables it is handed
-    "measure": {"errors", "registry", "objectives", "shapes", "space", "build", "export"},
+    "measure": {"errors", "registry", "objectives", "shapes", "space", "blocks", "build", "export"},
     "training": {"errors", "registry", "rng", "objectives", "data"},
     "samplers": {"errors", "registry", "rng", "objectives", "space", "pareto"},
     "report": {"errors", "objectives", "space", "pareto", "records"},
@@ -36,6 +36,8 @@ MAY_IMPORT["study"] = set(MAY_IMPORT) - {"report"}
 MAY_IMPORT["progress"] = {"errors", "durations", "objectives", "pareto", "records", "training", "study"}
 MAY_IMPORT["retrain"] = MAY_IMPORT["study"] - {"durations", "registry", "catalog", "blocks", "samplers"} | {"study"}
 MAY_IMPORT["ship"] = MAY_IMPORT["retrain"] - {"training"}
+MAY_IMPORT["measured"] = MAY_IMPORT["retrain"] | {"ship"}
+MAY_IMPORT["measured"] = MAY_IMPORT["retrain"] | {"ship"}
 MAY_IMPORT["api"] = set(MAY_IMPORT) - {"progress"}
 MAY_IMPORT["__init__"] = set(MAY_IMPORT) - {"progress"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

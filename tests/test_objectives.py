@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.objectives import PRICES, Budget
+from nas.errors import BudgetError, NasError
+from nas.objectives import PRICES, Budget, Measurement, is_latency, parse_objective
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 values = numbers | st.sampled_from([math.inf, -math.inf, math.nan, 0.0, -0.0, 5e-324])
@@ -60,3 +61,26 @@ def test_a_limit_to_be_beaten_is_not_kept_by_meeting_it():
 )
 def test_where_there_is_no_ratio_it_is_a_share(text, value, excess):
     assert Budget.parse(text).excess(value) == excess
+
+
+def test_a_latency_can_name_its_target_and_nothing_else_can():
+    there = parse_objective("latency_ms@openvino:threads=2,batch=8")
+    assert (there.unit, there.direction, there.cheap) == ("ms", "minimize", True)
+    assert is_latency(there.name)
+    budget = Budget.parse("latency_ms@openvino:threads=2,batch=8 <= 1.5")
+    assert (budget.objective, budget.limit) == (there.name, 1.5)
+    assert Budget.parse(str(budget)) == budget
+    for text in ("macs@openvino", "latency_ms@", "accuracy@eager"):
+        with pytest.raises(NasError, match="only a latency has a target"):
+            parse_objective(text)
+    with pytest.raises(BudgetError, match="Did you mean 'latency_ms'"):
+        Budget.parse("latenc_ms@eager<=1")
+
+
+@given(st.floats(1e-6, 1e6), st.sampled_from(["<=", ">=", "<", ">"]), st.floats(0.5, 1.5))
+def test_the_threshold_is_where_the_worst_figure_meets_the_limit(limit, sense, share):
+    budget = Budget("latency_ms", sense, limit)
+    end = budget.threshold() * share
+    measured = Measurement(end * 0.9, end * 0.8, end) if sense.startswith("<") else Measurement(end * 2, end, end * 3)
+    if abs(share - 1) > 1e-6:
+        assert budget.kept(budget.worst(measured)) == ((share < 1) == sense.startswith("<"))

@@ -1,5 +1,6 @@
 """A trial as dictionary, as CSV row, and back; files that are written whole."""
 
+import csv
 import dataclasses
 import json
 import math
@@ -14,6 +15,7 @@ from nas.objectives import PRICES, Measurement
 from nas.records import (
     COLUMNS,
     TrialRecord,
+    latency_columns,
     mark_front,
     read_csv,
     read_json,
@@ -31,6 +33,9 @@ scalars = st.one_of(st.booleans(), st.integers(-(10**12), 10**12), finite, text)
 paths = st.from_regex(r"[a-z]{1,8}(\.[a-z0-9]{1,8}){1,3}", fullmatch=True)
 
 
+AT = "latency_ms@openvino:threads=2,batch=8"
+
+
 @st.composite
 def measured(draw):
     low, value, high = sorted(draw(st.tuples(*[st.floats(1e-9, 1e9)] * 3)))
@@ -44,7 +49,7 @@ def records(draw):
         number=draw(st.integers(0, 10**6)),
         arch=Architecture.of(draw(st.dictionaries(paths, scalars, max_size=5))),
         state=draw(st.sampled_from(["complete", "over_budget", "stopped_early", "duplicate", "failed"])),
-        prices=draw(st.sampled_from([{}, {"latency_ms": draw(measured()), **exact}])),
+        prices=draw(st.sampled_from([{}, {"latency_ms": draw(measured()), AT: draw(measured()), **exact}])),
         scores=draw(st.sampled_from([{}, {"accuracy": draw(st.floats(0, 1)), "loss": draw(st.floats(0, 1e6))}])),
         epochs=draw(st.integers(0, 1000)),
         train_seconds=draw(st.integers(0, 10**7)) / 1000,
@@ -67,12 +72,13 @@ def test_a_dictionary_holds_all_but_the_front(record):
 def test_a_csv_holds_all_but_key_and_curve(tmp_path_factory, some):
     path = tmp_path_factory.mktemp("csv") / "trials.csv"
     parameters = list(dict.fromkeys(p for r in some for p in r.arch.values))
-    write_csv(path, some, parameters)
+    columns = [*latency_columns(AT), *parameters]
+    write_csv(path, some, columns)
     back = read_csv(path)
     assert [dict(vars(r), key="", curve=(), arch=r.arch.values) for r in some] == [
         dict(vars(r), arch=r.arch.values) for r in back
     ]
-    assert path.read_text(encoding="utf-8").splitlines()[0] == ",".join([*COLUMNS, *parameters])
+    assert next(csv.reader(path.read_text(encoding="utf-8").splitlines())) == [*COLUMNS, *columns]
 
 
 @given(st.lists(records(), max_size=4, unique_by=lambda r: (r.number, r.on_front)), st.data())
@@ -80,7 +86,7 @@ def test_lines_that_are_remembered_are_those_that_would_be_written(tmp_path_fact
     folder = tmp_path_factory.mktemp("csv")
     lines = {}
     for _ in range(2):
-        parameters = ["p"]
+        parameters = [*latency_columns(AT), "p"]
         some = [dataclasses.replace(r, arch=Architecture.of({"p": 1})) for r in some]
         write_csv(folder / "with.csv", some, parameters, lines)
         write_csv(folder / "without.csv", some, parameters)
@@ -103,7 +109,7 @@ def test_a_row_by_hand(tmp_path):
     assert head.startswith("trial,state,on_front,accuracy,latency_ms,latency_ms_low,latency_ms_high,macs,n_params,")
     print_ = record.arch.fingerprint()
     architecture = '"{""body.0"":""conv"",""body.0.conv.width"":8,""body.0.conv.se"":true}"'
-    assert row == f"7,complete,true,0.5,2.0,1.5,2.5,1200,,,3,1.235,{print_},{architecture},1.25,,,conv,8,true"
+    assert row == f"7,complete,true,0.5,2.0,1.5,2.5,1200,,,3,1.235,{print_},{architecture},1.25,,,,conv,8,true"
 
 
 def test_figures_that_are_not_known_are_empty_cells(tmp_path):

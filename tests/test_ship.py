@@ -1,5 +1,6 @@
 """What ships: an ONNX file that was compared with torch and measured again, and says what it is."""
 
+import csv
 import dataclasses
 import json
 
@@ -8,14 +9,18 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from click.testing import CliRunner
 
 import nas
 from nas.build import build
 from nas.catalog import find_space
+from nas.cli import export, main
 from nas.errors import NasError, RunError
 from nas.export import export_checked
+from nas.export.quantize import PRECISIONS
+from nas.measure import open_meter
 from nas.rng import generator
-from nas.ship import load_network, ship
+from nas.ship import _doubts, exported_path, load_network, ship, write_table
 from nas.space.yaml import parse
 
 
@@ -99,9 +104,11 @@ def test_the_latency_is_measured_again_in_the_unit_of_the_search(front):
     """The same file, the same calibration: a second reading within a factor of three, on the busiest machine."""
     member = front.pick("best:n_params")
     shipped = member.export()
-    assert shipped.searched_ms == member.metrics["latency_ms"]
-    assert shipped.file_ms_low <= shipped.file_ms <= shipped.file_ms_high
-    assert 1 / 3 < shipped.file_ms / shipped.searched_ms < 3
+    (again,) = shipped.latencies
+    assert again.target == "onnxruntime"
+    assert again.searched == member.record.prices["latency_ms"]
+    assert again.file.low <= again.file.value <= again.file.high
+    assert 1 / 3 < again.file.value / again.searched.value < 3
 
 
 @pytest.mark.parametrize(
@@ -117,7 +124,7 @@ def test_the_latency_is_measured_again_in_the_unit_of_the_search(front):
 def test_the_verdict(front, tmp_path, budgets, kept, verdict):
     config = dataclasses.replace(front.config, budgets=budgets)
     record = front.pick("knee").record
-    shipped = ship(config, record, front.task, front.folder, front.meter(), path=tmp_path / "net.onnx")
+    shipped = ship(config, record, front.task, front.folder, front.meters(), path=tmp_path / "net.onnx")
     assert shipped.kept == kept
     assert shipped.verdict.startswith(verdict)
 
@@ -125,9 +132,112 @@ def test_the_verdict(front, tmp_path, budgets, kept, verdict):
 def test_metadata_do_not_count_against_a_budget_on_size(front, tmp_path):
     record = front.pick("knee").record
     config = dataclasses.replace(front.config, budgets=(f"size_bytes<={record.metrics['size_bytes']:.0f}",))
-    shipped = ship(config, record, front.task, front.folder, front.meter(), path=tmp_path / "net.onnx")
+    shipped = ship(config, record, front.task, front.folder, front.meters(), path=tmp_path / "net.onnx")
     assert shipped.size_bytes > record.metrics["size_bytes"]
     assert shipped.kept
+
+
+@pytest.fixture
+def convolutional(front):
+    """A member with a convolution, which static quantisation takes and dynamic leaves alone."""
+    return next(m for m in front if "conv" in m.summary)
+
+
+def test_a_quantised_file_is_judged_beside_torch_and_beside_float32(convolutional, digits, tmp_path):
+    plain = convolutional.export(tmp_path / "plain.onnx")
+    shipped = convolutional.export(tmp_path / "net.onnx", precision="int8_static")
+    assert (plain.precision, shipped.precision) == ("fp32", "int8_static")
+    assert plain.accuracy_file == plain.accuracy_torch == shipped.accuracy_torch
+    assert plain.accuracy_torch == pytest.approx(convolutional.metrics["accuracy"], abs=1e-9)
+    expected, found = (outputs(tmp_path / f"{name}.onnx", digits.x_val) for name in ("plain", "net"))
+    assert shipped.accuracy_file == np.mean(found.argmax(1) == digits.y_val.numpy())
+    assert shipped.max_difference == pytest.approx(np.abs(found - expected).max(), rel=1e-2)
+    assert shipped.max_difference > plain.max_difference
+    assert shipped.latencies[0].searched is None, "that of another file"
+    assert shipped.differs == ""
+    assert (plain.speedup, shipped.speedup > 0) == (1.0, True)
+    assert (shipped.speedup <= 1) == ("times the speed of fp32" in shipped.verdict)
+    assert "worth" not in plain.verdict
+    kept = {p.key: p.value for p in onnx.load(tmp_path / "net.onnx").metadata_props}
+    assert kept["precision"] == "int8_static"
+    assert kept["classes"] == json.dumps([str(i) for i in range(10)])
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["net.onnx", "plain.onnx"]
+
+
+def test_a_file_of_another_precision_says_so_in_its_name(convolutional):
+    config, record, folder = convolutional.front.config, convolutional.record, convolutional.front.folder
+    name = f"trial-{record.number:05d}"
+    named = {p: exported_path(config, record, folder, p).name for p in (None, *PRECISIONS)}
+    assert named == {
+        **dict.fromkeys((None, "fp32"), f"{name}.onnx"),
+        "int8_dynamic": f"{name}.int8_dynamic.onnx",
+        "int8_static": f"{name}.int8_static.onnx",
+    }
+    assert convolutional.export(precision="int8_static").file == str(folder.exports / named["int8_static"])
+
+
+def test_a_quantised_file_that_cannot_be_leaves_nothing_and_replaces_nothing(convolutional, tmp_path):
+    path = tmp_path / "net.onnx"
+    with pytest.raises(NasError, match="nothing in it can be quantised as int8_dynamic"):
+        convolutional.export(path, precision="int8_dynamic")
+    assert not path.exists()
+    path.write_text("mine")
+    with pytest.raises(NasError, match=r"net\.onnx exists already"):
+        convolutional.export(path, precision="int8_static")
+    assert path.read_text() == "mine"
+    convolutional.export(path, precision="int8_static", overwrite=True)
+    onnx.load(path)
+
+
+def test_a_run_on_torch_modules_has_no_int8_files(convolutional, tmp_path):
+    front, path = convolutional.front, tmp_path / "net.onnx"
+    meters = {"latency_ms": open_meter("eager")}
+    with pytest.raises(NasError, match=r"the run measures on eager, which runs torch modules.*int8_static"):
+        ship(front.config, convolutional.record, front.task, front.folder, meters, path=path, precision="int8_static")
+    assert not path.exists()
+
+
+def test_the_table_tells_precision_and_both_accuracies(convolutional, tmp_path):
+    shipped = [convolutional.export(tmp_path / f"{p}.onnx", precision=p) for p in ("fp32", "int8_static")]
+    write_table(tmp_path / "exports.csv", shipped)
+    rows = list(csv.DictReader((tmp_path / "exports.csv").read_text().splitlines()))
+    assert [row["precision"] for row in rows] == ["fp32", "int8_static"]
+    assert [float(row["accuracy_torch"]) for row in rows] == [s.accuracy_torch for s in shipped]
+    assert [float(row["accuracy_file"]) for row in rows] == [s.accuracy_file for s in shipped]
+
+
+def test_the_command_quantises_what_it_can_and_names_what_it_cannot(front, tmp_path):
+    """A front with networks that have convolutions, and one that has none."""
+    option = next(p for p in export.params if p.name == "quantize")
+    assert tuple(option.type.choices) == PRECISIONS
+    possible = [m.record.number for m in front if "conv" in m.summary]
+    assert 0 < len(possible) < len(front)
+    command = ["export", str(front.folder.path), "--front", "--quantize", "int8_static", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert [p.name for p in sorted((tmp_path / "out").iterdir())] == sorted(
+        f"trial-{number:05d}.int8_static.onnx" for number in possible
+    )
+    missing = next(m.record.number for m in front if m.record.number not in possible)
+    assert f"trial {missing}: trial-{missing:05d}.int8_static.onnx: nothing in it can be quantised" in result.stderr
+    assert "accuracy (torch)" in result.stdout
+    alone = CliRunner().invoke(main, [*command[:2], "--pick", f"trial:{missing}", "--quantize", "int8_static"])
+    assert alone.exit_code == 2
+    assert alone.stderr.startswith("nas: trial-")
+
+
+@pytest.mark.parametrize(
+    ("speedup", "torch_accuracy", "accuracy", "doubts"),
+    [
+        (1.3, 0.95, 0.945, ""),
+        (1.3, 0.95, 0.96, ""),
+        (0.9, 0.95, 0.95, "0.90 times the speed of fp32"),
+        (1.3, 0.95, 0.935, "accuracy 0.9350 instead of 0.9500"),
+        (1.0, 0.95, 0.90, "1.00 times the speed of fp32, accuracy 0.9000 instead of 0.9500"),
+    ],
+)
+def test_what_speaks_against_an_int8_file(speedup, torch_accuracy, accuracy, doubts):
+    assert _doubts(speedup, torch_accuracy, accuracy) == doubts
 
 
 def test_weights_that_are_not_of_this_network(front):

@@ -19,6 +19,10 @@ class Block(Protocol):
     Every field has a default and the config checks itself (ValueError), so a space may leave fields
     out. `config_class` returns it. (mypy knows no nested classes in protocols, so it stands not below.)
 
+    A static method `plan` is welcome: it takes what `__init__` takes and returns, without building anything, the shape
+    out and the operations (`nas.blocks.operations.Plan`), or raises what `__init__` would. Latencies are predicted from
+    it; without one the block is built for that. A head may have one too.
+
     Shapes:
         in:  (N, *in_shape)
         out: (N, *out_shape)

@@ -11,6 +11,8 @@ from nas.blocks.activations import Activation
 from nas.blocks.checks import at_least, check, odd
 from nas.blocks.contract import BLOCKS, Takes, expect
 from nas.blocks.layers import Norm, ceil_div, conv_norm_act
+from nas.blocks.operations import Plan
+from nas.blocks.operations import conv_norm_act as plan_conv
 from nas.shapes import Shape
 
 
@@ -47,6 +49,19 @@ class Conv(nn.Module):
         self.out_shape: Shape = (config.width, ceil_div(h, config.stride), ceil_div(w, config.stride))
         self.layers = conv_norm_act(
             c,
+            config.width,
+            kernel=config.kernel,
+            stride=config.stride,
+            groups=config.groups,
+            act=config.act,
+            norm=config.norm,
+        )
+
+    @staticmethod
+    def plan(in_shape: Shape, config: Conv.Config) -> Plan:
+        """Say what is built, without building it."""
+        return plan_conv(
+            expect("map", in_shape),
             config.width,
             kernel=config.kernel,
             stride=config.stride,

@@ -11,6 +11,8 @@ from nas.blocks.activations import Activation
 from nas.blocks.checks import at_least, check, odd
 from nas.blocks.contract import BLOCKS, Takes, expect
 from nas.blocks.layers import Norm, ceil_div, conv_norm_act
+from nas.blocks.operations import Plan
+from nas.blocks.operations import conv_norm_act as plan_conv
 from nas.shapes import Shape
 
 
@@ -54,6 +56,18 @@ class Conv1d(nn.Module):
             act=config.act,
             norm=config.norm,
             n_axes=1,
+        )
+
+    @staticmethod
+    def plan(in_shape: Shape, config: Conv1d.Config) -> Plan:
+        """Say what is built, without building it."""
+        return plan_conv(
+            expect("tokens", in_shape),
+            config.width,
+            kernel=config.kernel,
+            stride=config.stride,
+            act=config.act,
+            norm=config.norm,
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import math
 from torch import Tensor, nn
 
 from nas.blocks.contract import expect
+from nas.blocks.operations import Plan, over
 from nas.shapes import Shape
 
 
@@ -22,6 +23,12 @@ class MapToTokens(nn.Module):
         super().__init__()
         c, h, w = expect("map", in_shape)
         self.out_shape: Shape = (h * w, c)
+
+    @staticmethod
+    def plan(in_shape: Shape) -> Plan:
+        """Say what is built, without building it."""
+        c, h, w = expect("map", in_shape)
+        return Plan((h * w, c), [over("to_tokens", (h * w, c))])
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(2).transpose(1, 2)
@@ -46,6 +53,12 @@ class TokensToMap(nn.Module):
         self.grid = grid
         self.out_shape: Shape = (c, *grid)
 
+    @staticmethod
+    def plan(in_shape: Shape, grid: tuple[int, int]) -> Plan:
+        """Say what is built, without building it."""
+        _, c = expect("tokens", in_shape)
+        return Plan((c, *grid), [over("to_map", in_shape)])
+
     def forward(self, x: Tensor) -> Tensor:
         # -1 for the batch: the exporter takes a size read off the tensor for a constant, and a recurrent block
         # further on would have its initial state frozen at the batch it was traced with.
@@ -63,6 +76,12 @@ class Flatten(nn.Module):
     def __init__(self, in_shape: Shape) -> None:
         super().__init__()
         self.out_shape: Shape = (math.prod(expect("any", in_shape)),)
+
+    @staticmethod
+    def plan(in_shape: Shape) -> Plan:
+        """Say what is built, without building it."""
+        out_shape = (math.prod(expect("any", in_shape)),)
+        return Plan(out_shape, [over("to_vector", out_shape)])
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(1)

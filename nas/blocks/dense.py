@@ -12,6 +12,7 @@ from nas.blocks.activations import Activation, activation
 from nas.blocks.checks import at_least, check, rate
 from nas.blocks.contract import BLOCKS, Takes, expect
 from nas.blocks.layers import init_linear
+from nas.blocks.operations import Plan, linear, over
 from nas.shapes import Shape
 
 
@@ -51,6 +52,16 @@ class Dense(nn.Module):
         init_linear(linear, gain=1.0 if config.act in ("none", "tanh") else math.sqrt(2))
         norm = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm, "none": nn.Identity}[config.norm]
         self.layers = nn.Sequential(linear, norm(width), activation(config.act), nn.Dropout(config.dropout))
+
+    @staticmethod
+    def plan(in_shape: Shape, config: Dense.Config) -> Plan:
+        """Say what is built, without building it."""
+        (features,) = expect("vector", in_shape)
+        out_shape = (config.width,)
+        named = ["layer_norm"] if config.norm == "layer" else []
+        named += [] if config.act == "none" else [config.act]
+        named += ["add"] if config.residual and features == config.width else []
+        return Plan(out_shape, [linear(in_shape, config.width), *(over(kind, out_shape) for kind in named)])
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.layers(x)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nas.blocks.checks import at_least, check, rate
 from nas.blocks.contract import HEADS, Takes, expect
 from nas.blocks.layers import init_linear
+from nas.blocks.operations import Operation, Plan, linear, over, split
 from nas.shapes import Shape, layout
 
 
@@ -52,6 +53,13 @@ class Pool(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1) if self.layout == "map" else nn.Identity()
         self.linear = _linear(in_shape[0 if self.layout == "map" else -1], n_outputs, config.dropout)
 
+    @staticmethod
+    def plan(in_shape: Shape, n_outputs: int, config: HeadConfig) -> Plan:
+        """Say what is built, without building it."""
+        channels, at = split(expect("any", in_shape))
+        mean = [Operation("mean", channels, channels, at, (1,))] if at else []
+        return Plan((n_outputs,), [*mean, linear((channels,), n_outputs)])
+
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x.mean(1) if self.layout == "tokens" else self.pool(x).flatten(1))
 
@@ -89,6 +97,14 @@ class FlattenHead(nn.Module):
             self.hidden = nn.Sequential(nn.Dropout(config.dropout), hidden, nn.ReLU())
         self.linear = _linear(config.hidden or features, n_outputs, config.dropout)
 
+    @staticmethod
+    def plan(in_shape: Shape, n_outputs: int, config: FlattenHead.Config) -> Plan:
+        """Say what is built, without building it."""
+        features = math.prod(expect("any", in_shape))
+        flatten = [over("to_vector", (features,))] if len(in_shape) > 1 else []
+        hidden = [linear((features,), config.hidden), over("relu", (config.hidden,))] if config.hidden else []
+        return Plan((n_outputs,), [*flatten, *hidden, linear((config.hidden or features,), n_outputs)])
+
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.hidden(x.flatten(1)))
 
@@ -115,6 +131,12 @@ class Last(nn.Module):
         super().__init__()
         _, c = expect(self.takes, in_shape)
         self.linear = _linear(c, n_outputs, config.dropout)
+
+    @staticmethod
+    def plan(in_shape: Shape, n_outputs: int, config: HeadConfig) -> Plan:
+        """Say what is built, without building it."""
+        _, c = expect("tokens", in_shape)
+        return Plan((n_outputs,), [over("last", (c,)), linear((c,), n_outputs)])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x[:, -1])
@@ -144,6 +166,13 @@ class Attention(nn.Module):
         self.query = nn.Linear(c, 1, bias=False)
         nn.init.zeros_(self.query.weight)
         self.linear = _linear(c, n_outputs, config.dropout)
+
+    @staticmethod
+    def plan(in_shape: Shape, n_outputs: int, config: HeadConfig) -> Plan:
+        """Say what is built, without building it."""
+        t, c = expect("tokens", in_shape)
+        weights = [linear(in_shape, 1), over("softmax", (t, 1))]
+        return Plan((n_outputs,), [*weights, Operation("linear", t, c), linear((c,), n_outputs)])
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.query(x).softmax(dim=1)  # (N, T, 1)

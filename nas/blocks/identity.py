@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from nas.blocks.contract import BLOCKS, Takes, expect
+from nas.blocks.operations import Plan
 from nas.shapes import Shape
 
 
@@ -28,6 +29,11 @@ class Identity(nn.Module):
     def __init__(self, in_shape: Shape, config: Config) -> None:
         super().__init__()
         self.out_shape: Shape = expect(self.takes, in_shape)
+
+    @staticmethod
+    def plan(in_shape: Shape, config: Identity.Config) -> Plan:
+        """Say what is built, without building it."""
+        return Plan(expect("any", in_shape), [])
 
     def forward(self, x: Tensor) -> Tensor:
         return x

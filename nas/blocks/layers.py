@@ -21,6 +21,15 @@ def ceil_div(size: int, stride: int) -> int:
     return -(-size // stride)
 
 
+def check_groups(c_in: int, c_out: int, groups: int) -> None:
+    """Raise ValueError where `groups` divides not both numbers of channels."""
+    if c_in % groups or c_out % groups:
+        raise ValueError(
+            f"groups={groups} must divide the channels in ({c_in}) and out ({c_out}); "
+            f"the largest that does is {math.gcd(c_in, c_out)}"
+        )
+
+
 def init_conv(conv: nn.Conv1d | nn.Conv2d, act: Activation) -> None:
     """He initialisation (https://arxiv.org/abs/1502.01852) with zero bias.
 
@@ -68,11 +77,7 @@ def conv_norm_act(
     Raises:
         ValueError: `groups` divides not both numbers of channels.
     """
-    if c_in % groups or c_out % groups:
-        raise ValueError(
-            f"groups={groups} must divide the channels in ({c_in}) and out ({c_out}); "
-            f"the largest that does is {math.gcd(c_in, c_out)}"
-        )
+    check_groups(c_in, c_out, groups)
     padding = dilation * (kernel // 2)
     conv_class, batch_norm = (nn.Conv2d, nn.BatchNorm2d) if n_axes == 2 else (nn.Conv1d, nn.BatchNorm1d)
     # A norm subtracts the mean, and a bias with it.

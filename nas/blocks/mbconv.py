@@ -11,6 +11,8 @@ from nas.blocks.activations import Activation
 from nas.blocks.checks import at_least, check, odd
 from nas.blocks.contract import BLOCKS, Takes, expect
 from nas.blocks.layers import ceil_div, conv_norm_act, init_conv
+from nas.blocks.operations import Operation, Plan, chain, over
+from nas.blocks.operations import conv_norm_act as plan_conv
 from nas.shapes import Shape
 
 
@@ -55,6 +57,21 @@ class MBConv(nn.Module):
         self.se = SqueezeExcite(hidden) if config.se else nn.Identity()
         self.project = conv_norm_act(hidden, config.width, kernel=1)
 
+    @staticmethod
+    def plan(in_shape: Shape, config: MBConv.Config) -> Plan:
+        """Say what is built, without building it."""
+        c, h, w = expect("map", in_shape)
+        hidden, s = c * config.expand, config.stride
+        plans = [plan_conv(in_shape, hidden, kernel=1, act=config.act)] if config.expand > 1 else []
+        plans.append(plan_conv((hidden, h, w), hidden, kernel=config.kernel, stride=s, groups=hidden, act=config.act))
+        if config.se:
+            plans.append(SqueezeExcite.plan(plans[-1].out_shape))
+        plans.append(plan_conv(plans[-1].out_shape, config.width, kernel=1))
+        whole = chain(*plans)
+        if s == 1 and c == config.width:
+            whole.operations.append(over("add", whole.out_shape))
+        return whole
+
     def forward(self, x: Tensor) -> Tensor:
         y = self.project(self.se(self.depthwise(self.expand(x))))
         return x + y if self.skip else y
@@ -73,7 +90,7 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        squeezed = max(8, channels // 4)
+        squeezed = squeezed_width(channels)
         self.squeeze = nn.AdaptiveAvgPool2d(1)
         self.reduce = nn.Conv2d(channels, squeezed, 1)
         self.act = nn.ReLU()
@@ -82,5 +99,19 @@ class SqueezeExcite(nn.Module):
         init_conv(self.reduce, "relu")
         init_conv(self.expand, "none")
 
+    @staticmethod
+    def plan(in_shape: Shape) -> Plan:
+        """Say what is built, without building it."""
+        c, h, w = in_shape
+        reduce = plan_conv((c, 1, 1), squeezed_width(c), kernel=1, act="relu", norm="none")
+        expand = plan_conv(reduce.out_shape, c, kernel=1, act="hardsigmoid", norm="none")
+        mean, scale = Operation("mean", c, c, (h, w), (1, 1)), over("scale", in_shape)
+        return Plan(in_shape, [mean, *reduce.operations, *expand.operations, scale])
+
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gate(self.expand(self.act(self.reduce(self.squeeze(x)))))
+
+
+def squeezed_width(channels: int) -> int:
+    """Return how many channels the gate of that many sees them through."""
+    return max(8, channels // 4)

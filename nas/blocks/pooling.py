@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nas.blocks.checks import at_least, check
 from nas.blocks.contract import BLOCKS, Takes, expect
 from nas.blocks.layers import ceil_div
+from nas.blocks.operations import Operation, Plan
 from nas.shapes import Shape
 
 
@@ -43,6 +44,12 @@ class _Pool(nn.Module):
         return self.pool(x)
 
 
+def _plan(kind: str, in_shape: Shape, config: PoolConfig) -> Plan:
+    c, h, w = expect("map", in_shape)
+    at_out = (ceil_div(h, config.stride), ceil_div(w, config.stride))
+    return Plan((c, *at_out), [Operation(kind, c, c, (h, w), at_out, config.kernel)])
+
+
 @BLOCKS.add("maxpool")
 class MaxPool(_Pool):
     """Largest value of each window; padding never wins.
@@ -56,6 +63,11 @@ class MaxPool(_Pool):
         super().__init__(in_shape, config)
         k = config.kernel
         self.pool = nn.MaxPool2d(k, config.stride, padding=k // 2 if k % 2 else 0, ceil_mode=k % 2 == 0)
+
+    @staticmethod
+    def plan(in_shape: Shape, config: PoolConfig) -> Plan:
+        """Say what is built, without building it."""
+        return _plan("maxpool", in_shape, config)
 
 
 @BLOCKS.add("avgpool")
@@ -73,3 +85,8 @@ class AvgPool(_Pool):
         self.pool = nn.AvgPool2d(
             k, config.stride, padding=k // 2 if k % 2 else 0, ceil_mode=k % 2 == 0, count_include_pad=False
         )
+
+    @staticmethod
+    def plan(in_shape: Shape, config: PoolConfig) -> Plan:
+        """Say what is built, without building it."""
+        return _plan("avgpool", in_shape, config)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nas.blocks.checks import at_least, check
 from nas.blocks.contract import BLOCKS, Takes, expect
+from nas.blocks.operations import Operation, Plan
 from nas.shapes import Shape
 
 
@@ -52,6 +53,14 @@ def _out_shape(in_shape: Shape, config: RecurrentConfig | RNNConfig) -> Shape:
     return (in_shape[0], config.hidden * (2 if config.bidirectional else 1))
 
 
+def _plan(kind: str, in_shape: Shape, config: RecurrentConfig | RNNConfig) -> Plan:
+    t, c = expect("tokens", in_shape)
+    directions = 2 if config.bidirectional else 1
+    widths = [c] + [config.hidden * directions] * (config.layers - 1)  # what each layer reads
+    layers = [Operation(kind, width, config.hidden, (t,), (t,), groups=directions) for width in widths]
+    return Plan(_out_shape(in_shape, config), layers)
+
+
 @BLOCKS.add("lstm")
 class LSTM(nn.Module):
     """Long short-term memory over the sequence; the states of every position come out.
@@ -79,6 +88,11 @@ class LSTM(nn.Module):
                 if name.startswith("bias_ih"):  # the gates are in the order i, f, g, o; the two biases add up
                     parameter[config.hidden : 2 * config.hidden] = 1.0
 
+    @staticmethod
+    def plan(in_shape: Shape, config: RecurrentConfig) -> Plan:
+        """Say what is built, without building it."""
+        return _plan("lstm", in_shape, config)
+
     def forward(self, x: Tensor) -> Tensor:
         return self.rnn(x)[0]
 
@@ -104,6 +118,11 @@ class GRU(nn.Module):
         self.out_shape: Shape = _out_shape(in_shape, config)
         self.rnn = nn.GRU(c, config.hidden, config.layers, batch_first=True, bidirectional=config.bidirectional)
         _init_gates(self.rnn, n_gates=3)
+
+    @staticmethod
+    def plan(in_shape: Shape, config: RecurrentConfig) -> Plan:
+        """Say what is built, without building it."""
+        return _plan("gru", in_shape, config)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rnn(x)[0]
@@ -137,6 +156,11 @@ class RNN(nn.Module):
             bidirectional=config.bidirectional,
         )
         _init_gates(self.rnn, n_gates=1)
+
+    @staticmethod
+    def plan(in_shape: Shape, config: RNNConfig) -> Plan:
+        """Say what is built, without building it."""
+        return _plan(f"rnn_{config.nonlinearity}", in_shape, config)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rnn(x)[0]

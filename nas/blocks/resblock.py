@@ -11,6 +11,8 @@ from nas.blocks.activations import Activation, activation
 from nas.blocks.checks import at_least, check, odd
 from nas.blocks.contract import BLOCKS, Takes, expect
 from nas.blocks.layers import ceil_div, conv_norm_act
+from nas.blocks.operations import Plan, chain, over
+from nas.blocks.operations import conv_norm_act as plan_conv
 from nas.shapes import Shape
 
 
@@ -50,6 +52,19 @@ class ResBlock(nn.Module):
         self.shortcut = nn.Identity() if s == 1 and c == width else conv_norm_act(c, width, kernel=1, stride=s)
         self.act = activation(config.act)
         nn.init.zeros_(self.second.get_parameter("1.weight"))
+
+    @staticmethod
+    def plan(in_shape: Shape, config: ResBlock.Config) -> Plan:
+        """Say what is built, without building it."""
+        c, *_ = expect("map", in_shape)
+        width, kernel, s = config.width, config.kernel, config.stride
+        plans = [] if s == 1 and c == width else [plan_conv(in_shape, width, kernel=1, stride=s)]
+        plans.append(plan_conv(in_shape, width, kernel=kernel, stride=s, act=config.act))
+        whole = chain(*plans, plan_conv(plans[-1].out_shape, width, kernel=kernel))
+        whole.operations.append(over("add", whole.out_shape))
+        if config.act != "none":
+            whole.operations.append(over(config.act, whole.out_shape))
+        return whole
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.shortcut(x) + self.second(self.first(x)))

@@ -11,6 +11,8 @@ from nas.blocks.activations import Activation
 from nas.blocks.checks import at_least, check, odd
 from nas.blocks.contract import BLOCKS, Takes, expect
 from nas.blocks.layers import ceil_div, conv_norm_act
+from nas.blocks.operations import Plan, chain
+from nas.blocks.operations import conv_norm_act as plan_conv
 from nas.shapes import Shape
 
 
@@ -46,6 +48,13 @@ class Separable(nn.Module):
         self.out_shape: Shape = (config.width, ceil_div(h, config.stride), ceil_div(w, config.stride))
         self.depthwise = conv_norm_act(c, c, kernel=config.kernel, stride=config.stride, groups=c, act=config.act)
         self.pointwise = conv_norm_act(c, config.width, kernel=1, act=config.act)
+
+    @staticmethod
+    def plan(in_shape: Shape, config: Separable.Config) -> Plan:
+        """Say what is built, without building it."""
+        c, *_ = expect("map", in_shape)
+        depthwise = plan_conv(in_shape, c, kernel=config.kernel, stride=config.stride, groups=c, act=config.act)
+        return chain(depthwise, plan_conv(depthwise.out_shape, config.width, kernel=1, act=config.act))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise(self.depthwise(x))

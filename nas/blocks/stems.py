@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nas.blocks.checks import at_least, check
 from nas.blocks.contract import BLOCKS, Takes, expect
 from nas.blocks.layers import ceil_div, init_conv, init_linear
+from nas.blocks.operations import Operation, Plan, linear, over
 from nas.shapes import Shape
 
 
@@ -46,6 +47,13 @@ class Patches(nn.Module):
         self.embed = nn.Conv2d(c, config.width, p, stride=p, padding=padding)
         init_conv(self.embed, "none")
 
+    @staticmethod
+    def plan(in_shape: Shape, config: Patches.Config) -> Plan:
+        """Say what is built, without building it."""
+        c, h, w = expect("map", in_shape)
+        at_out = (ceil_div(h, config.patch), ceil_div(w, config.patch))
+        return Plan((config.width, *at_out), [Operation("conv", c, config.width, (h, w), at_out, config.patch)])
+
     def forward(self, x: Tensor) -> Tensor:
         return self.embed(x)
 
@@ -77,6 +85,13 @@ class Project(nn.Module):
         self.out_shape: Shape = (t, config.width)
         self.linear = init_linear(nn.Linear(c, config.width))
         self.norm = nn.LayerNorm(config.width)
+
+    @staticmethod
+    def plan(in_shape: Shape, config: Project.Config) -> Plan:
+        """Say what is built, without building it."""
+        t, _ = expect("tokens", in_shape)
+        out_shape = (t, config.width)
+        return Plan(out_shape, [linear(in_shape, config.width), over("layer_norm", out_shape)])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.linear(x))

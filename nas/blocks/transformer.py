@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nas.blocks.checks import at_least, check, rate
 from nas.blocks.contract import BLOCKS, Takes, expect
 from nas.blocks.layers import init_linear
+from nas.blocks.operations import Operation, Plan, linear, over
 from nas.shapes import Shape
 
 
@@ -66,6 +67,21 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.Sequential(*(EncoderLayer(config) for _ in range(config.layers)))
         self.norm = nn.LayerNorm(dim)
+
+    @staticmethod
+    def plan(in_shape: Shape, config: Transformer.Config) -> Plan:
+        """Say what is built, without building it."""
+        t, c = expect("tokens", in_shape)
+        dim, hidden = config.dim, config.dim * config.mlp_ratio
+        norm, add = over("layer_norm", (t, dim)), over("add", (t, dim))
+        layer = [
+            *(norm, linear((t, dim), 3 * dim), Operation("attention", dim, dim, (t,), (t,), groups=config.heads)),
+            *(linear((t, dim), dim), add),
+            *(norm, linear((t, dim), hidden), over("gelu", (t, hidden)), linear((t, hidden), dim), add),
+        ]
+        project = [] if c == dim else [linear(in_shape, dim)]
+        positions = [] if config.positions == "none" else [add]
+        return Plan((t, dim), [*project, *positions, *(layer * config.layers), norm])
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.project(x)

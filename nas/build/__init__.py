@@ -7,3 +7,4 @@ from nas.build.network import Network as Network
 from nas.build.network import Step as Step
 from nas.build.network import build as build
 from nas.build.network import build_tree as build_tree
+from nas.build.network import walk_tree as walk_tree

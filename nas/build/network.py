@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -72,16 +72,40 @@ def build(space: Space, arch: Architecture, in_shape: Shape, n_outputs: int) -> 
 def build_tree(tree: dict[str, Tree], in_shape: Shape, n_outputs: int) -> Network:
     """Build the network of a resolved tree, `{"stem": ..., "body": ..., "head": ...}`.
 
-    A recurrent or Transformer block on an image sees its positions as tokens; a block for maps after that gets the
-    map back, where the number of tokens still is that of the map.
+    Raises:
+        BuildError: a block does not fit the shape it meets.
     """
     modules: list[nn.Module] = []
+
+    def make(part: Any, *arguments: Any) -> Shape:
+        modules.append(part(*arguments))
+        return cast(Shape, getattr(modules[-1], "out_shape", (n_outputs,)))  # a head has none
+
+    steps = walk_tree(tree, in_shape, n_outputs, make)
+    return Network(modules, steps)
+
+
+def walk_tree(tree: dict[str, Tree], in_shape: Shape, n_outputs: int, make: Callable[..., Shape]) -> tuple[Step, ...]:
+    """Call `make` for each part of a resolved tree in turn, with what it is made of; return the steps.
+
+    A recurrent or Transformer block on an image sees its positions as tokens; a block for maps after that gets the
+    map back, where the number of tokens still is that of the map.
+
+    Args:
+        make: takes a class and the arguments of its constructor, of which the first is the shape that comes in, and
+            returns the shape that goes out. A ValueError says that they do not fit.
+    Raises:
+        BuildError: a part does not fit the shape it meets.
+    """
     steps: list[Step] = []
     shape, grid = in_shape, None
 
-    def add(module: nn.Module, path: str, name: str, config: Any, out_shape: Shape) -> None:
+    def add(path: str, name: str, config: Any, part: Any, *arguments: Any) -> None:
         nonlocal shape
-        modules.append(module)
+        try:
+            out_shape = make(part, shape, *arguments)
+        except ValueError as error:
+            raise BuildError(f"{path}: {name} on {shape}: {error}") from None
         steps.append(Step(path, name, config, shape, out_shape))
         shape = out_shape
 
@@ -91,37 +115,24 @@ def build_tree(tree: dict[str, Tree], in_shape: Shape, n_outputs: int) -> Networ
         have = layout(shape)
         if wanted in ("any", have):
             return
-        module: MapToTokens | TokensToMap | Flatten
         if wanted == "tokens" and have == "map":
             grid = (shape[1], shape[2])
-            module = MapToTokens(shape)
+            add(path, "to_tokens", None, MapToTokens)
         elif wanted == "map" and have == "tokens" and grid and grid[0] * grid[1] == shape[0]:
-            module = TokensToMap(shape, grid)
+            add(path, "to_map", None, TokensToMap, grid)
         elif wanted == "vector":
-            module = Flatten(shape)
+            add(path, "to_vector", None, Flatten)
         else:
             lost = f"; the map of {grid[0]} x {grid[1]} before it no longer fits" if grid and have == "tokens" else ""
             raise BuildError(f"{path}: {name} takes a {wanted}, and what comes before gives {have} {shape}{lost}")
-        add(module, path, f"to_{wanted}", None, module.out_shape)
 
-    for section in ("stem", "body"):
+    for section, table in (("stem", BLOCKS), ("body", BLOCKS), ("head", HEADS)):
+        outputs = (n_outputs,) if table is HEADS else ()
         for path, name, fields in _parts(tree.get(section, []), section):
-            block, config = _configured(BLOCKS, path, name, fields)
-            convert(path, name, block.takes)
-            try:
-                module = block(shape, config)
-            except ValueError as error:
-                raise BuildError(f"{path}: {name} on {shape}: {error}") from None
-            add(cast(nn.Module, module), path, name, config, module.out_shape)
-    for path, name, fields in _parts(tree["head"], "head"):
-        head, config = _configured(HEADS, path, name, fields)
-        convert(path, name, head.takes)
-        try:
-            ended = head(shape, n_outputs, config)
-        except ValueError as error:
-            raise BuildError(f"{path}: {name} on {shape}: {error}") from None
-        add(cast(nn.Module, ended), path, name, config, (n_outputs,))
-    return Network(modules, tuple(steps))
+            part, config = _configured(table, path, name, fields)
+            convert(path, name, part.takes)
+            add(path, name, config, part, *outputs, config)
+    return tuple(steps)
 
 
 def _parts(here: Tree, path: str) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -48,7 +48,7 @@ def export_onnx(module: nn.Module, in_shape: Shape, path: Path, *, metadata: Map
     Raises:
         NasError: the network holds an operator that ONNX does not have.
     """
-    with _written_whole(Path(path)) as temporary:
+    with written_whole(Path(path)) as temporary:
         _write(module, in_shape, temporary, metadata)
 
 
@@ -96,7 +96,7 @@ def export_checked(
     path = Path(path)
     if path.exists() and not overwrite:
         raise NasError(f"{path} exists already; choose another name, or allow it to be overwritten")
-    with _written_whole(path) as temporary:
+    with written_whole(path) as temporary:
         _write(module, in_shape, temporary, metadata)
         return _compare(module, temporary, inputs, batch_sizes, tolerance, name=str(path))
 
@@ -232,7 +232,7 @@ def _compare(
 
 
 @contextmanager
-def _written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path) -> Iterator[Path]:
     """Yield a name beside `path` to write to; it becomes `path` if the block ends well, and is removed if not."""
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:

@@ -8,5 +8,9 @@ from nas.measure.machine import describe as describe
 from nas.measure.macs import count_macs as count_macs
 from nas.measure.meter import Meter as Meter
 from nas.measure.module import price_module as price_module
+from nas.measure.open import OpenMeter as OpenMeter
+from nas.measure.open import conditions as conditions
+from nas.measure.open import noticed as noticed
+from nas.measure.open import open_meter as open_meter
 from nas.measure.runtimes import RUNTIMES as RUNTIMES
 from nas.measure.runtimes import Runtime as Runtime

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from nas.errors import NasError, RunError
 from nas.measure.latency import Calibration
+from nas.measure.machine import describe
 from nas.measure.meter import Meter
 from nas.measure.target import Target
 from nas.objectives import Measurement
@@ -44,15 +46,15 @@ class MeterApart:
     Attributes:
         takes: what is measured: "onnx" files, or "network" files of `write_network`.
         disturbed: how many measurements, that of the calibration among them, began while a trainer did not pause.
+        drifts: `Meter.drift` of each measurement.
     """
 
     def __init__(self, target: str, calibration: Calibration | None = None) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._calibration = calibration
         self.disturbed = 0
+        self.drifts: list[float] = []
         self.target = Target.parse(target)
-        if self.target.host:
-            raise NasError(f"target {target!r}: measuring on another machine is not there yet; measure on this one")
         made = self.target.make()
         if reason := made.unavailable():
             raise NasError(reason)
@@ -72,16 +74,22 @@ class MeterApart:
         self.close()
         self._calibration = calibration
 
-    def measure(self, path: Path, in_shape: Shape) -> Measurement:
-        """Return the latency of one batch in ms, with its 95 % interval.
+    @property
+    def device(self) -> dict[str, object]:
+        """This machine."""
+        return describe()
+
+    def measure(self, path: Path, in_shape: Shape, limits: Sequence[float] = ()) -> Measurement:
+        """Return the latency of one batch in ms, with its 95 % interval; see `Measures`.
 
         Raises:
             NasError: the file cannot be run at `in_shape`, takes too long, or brings the process down.
             RunError: another process keeps measuring for a minute.
         """
-        request = {"path": str(path), "in_shape": in_shape, "calibration": self.calibration.to_dict()}
-        found = self._ask(request)
+        request = {"path": str(path), "in_shape": in_shape, "limits": [*limits]}
+        found = self._ask({**request, "calibration": self.calibration.to_dict()})
         self.disturbed += not found["quiet"]
+        self.drifts.append(found["drift"])
         return Measurement(*found["measurement"])
 
     def close(self) -> None:
@@ -150,8 +158,9 @@ def serve(target: str, requests: IO[str], answers: IO[str]) -> None:
                 meter = Meter(made, Calibration.from_dict(kept)) if kept else Meter.calibrated(made)
             answer: dict[str, Any] = {"calibration": meter.calibration.to_dict(), "quiet": meter.quiet}
             if "path" in request:
-                found = meter.measure(Path(request["path"]), tuple(request["in_shape"]))
-                answer |= {"measurement": [found.value, found.low, found.high], "quiet": meter.quiet}
+                found = meter.measure(Path(request["path"]), tuple(request["in_shape"]), request["limits"])
+                answer["measurement"] = [found.value, found.low, found.high]
+                answer |= {"quiet": meter.quiet, "drift": meter.drift}
         except (NasError, MemoryError) as error:
             answer = {"error": str(error) or type(error).__name__, "of_run": isinstance(error, RunError)}
         print(json.dumps(answer), file=answers, flush=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -42,6 +42,8 @@ class Ratio:
     low: float
     high: float
     pairs: int
+    reference_ns: float
+    """What the reference took in calm beside this candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ def measure_ratio(
     candidate: Run,
     reference: Run,
     *,
+    limits: Sequence[float] = (),
+    most: int = 8,
     warmups: int = 10,
     untimed: int = 5,
     min_pairs: int = 9,
@@ -95,6 +99,8 @@ def measure_ratio(
     """Return the lower decile of the times of `candidate` over that of `reference`, which take turns.
 
     Args:
+        limits: ratios at which somebody decides. While one lies within the interval the pairs are doubled, up to
+            `most` times as many: effort goes where it matters.
         warmups, untimed, min_pairs, max_pairs, seconds, clock: see `time_pairs`.
         seed: of the bootstrap.
     Returns:
@@ -111,9 +117,17 @@ def measure_ratio(
         seconds=seconds,
         clock=clock,
     )
-    value = float(_calm_ratio(pairs))
-    low, high = bootstrap_interval(pairs, seed=seed)
-    return Ratio(value, min(low, value), max(high, value), len(pairs))
+    enough = most * len(pairs)
+    while True:
+        value = float(_calm_ratio(pairs))
+        low, high = bootstrap_interval(pairs, seed=seed)
+        if len(pairs) >= enough or not any(low < limit < high for limit in limits):
+            break
+        n = len(pairs)
+        more = time_pairs(candidate, reference, warmups=1, untimed=untimed, min_pairs=n, max_pairs=n, clock=clock)
+        pairs = np.concatenate([pairs, more])
+    reference_ns = float(np.quantile(pairs[:, 1], CALM))
+    return Ratio(value, min(low, value), max(high, value), len(pairs), reference_ns)
 
 
 def time_pairs(

@@ -36,6 +36,9 @@ def _cpu_model() -> str | None:
         match = re.search(r"^(?:model name|Hardware|Model)\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
         if match:
             return match[1].strip()
+    board = Path("/proc/device-tree/model")  # of ARM, where cpuinfo names none
+    if board.exists():
+        return board.read_text().rstrip("\0")
     return platform.processor() or None
 
 

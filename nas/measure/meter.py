@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -22,8 +23,12 @@ class Measures(Protocol):
     def takes(self) -> Literal["onnx", "network"]:
         """What such a file is, as `Runtime.takes`."""
 
-    def measure(self, path: Path, in_shape: Shape) -> Measurement:
-        """Return the latency of one batch in ms, with its 95 % interval."""
+    def measure(self, path: Path, in_shape: Shape, limits: Sequence[float] = ()) -> Measurement:
+        """Return the latency of one batch in ms, with its 95 % interval.
+
+        Args:
+            limits: latencies at which somebody decides: one within the interval is worth a longer measurement.
+        """
 
 
 class Meter:
@@ -34,6 +39,8 @@ class Meter:
 
     Attributes:
         quiet: whether everybody paused for the last measurement.
+        drift: by which share the reference net ran slower then than at the calibration. Latencies do not move with
+            it, since they are ratios; where it is large, the milliseconds of the calibration are not those of today.
 
     Raises:
         RunError: the calibration belongs to another runtime or reference net.
@@ -51,7 +58,7 @@ class Meter:
                 )
         self.runtime, self.takes = runtime, runtime.takes
         self.calibration = calibration
-        self.quiet = True
+        self.quiet, self.drift = True, 0.0
         self._reference: Run | None = None
 
     @classmethod
@@ -64,8 +71,8 @@ class Meter:
         meter._reference, meter.quiet = run, quiet
         return meter
 
-    def measure(self, path: Path, in_shape: Shape) -> Measurement:
-        """Return the latency of one batch in ms, with its 95 % interval.
+    def measure(self, path: Path, in_shape: Shape, limits: Sequence[float] = ()) -> Measurement:
+        """Return the latency of one batch in ms, with its 95 % interval; see `Measures`.
 
         Raises:
             NasError: the file cannot be run at `in_shape`.
@@ -73,11 +80,11 @@ class Meter:
         """
         if self._reference is None:
             self._reference = self.runtime.prepare_reference()
-        candidate = self.runtime.prepare(path, in_shape)
+        candidate, ms = self.runtime.prepare(path, in_shape), self.calibration.reference_ms
         with measuring() as self.quiet:
             clock = _clock(self.runtime, self.quiet, candidate, self._reference)
-            ratio = measure_ratio(candidate, self._reference, clock=clock)
-        ms = self.calibration.reference_ms
+            ratio = measure_ratio(candidate, self._reference, limits=[limit / ms for limit in limits], clock=clock)
+        self.drift = ratio.reference_ns / 1e6 / ms - 1
         return Measurement(ratio.value * ms, ratio.low * ms, ratio.high * ms)
 
 

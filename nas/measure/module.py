@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.errors import NasError
 from nas.export.onnx import export_onnx
 from nas.measure.macs import count_macs
+from nas.measure.memory import peak_activation_bytes
 from nas.measure.meter import Measures
-from nas.objectives import Measurement
+from nas.objectives import LATENCY, Measurement
 from nas.shapes import Shape
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ def price_module(module: nn.Module, in_shape: Shape, meter: Measures, onnx_path:
     """Return every price of `nas.objectives.PRICES` of an untrained `module` for one sample of `in_shape`.
 
     Args:
+        meter: takes ONNX files.
         onnx_path: where the ONNX file goes that is measured; the caller removes it.
     Raises:
         NasError: the network cannot be exported, counted or run.
@@ -26,20 +30,25 @@ def price_module(module: nn.Module, in_shape: Shape, meter: Measures, onnx_path:
     Cost: 20-80 ms for nets of 0.005-0.15 ms, more than half of it the latency; at most about a second for slow ones.
     """
     export_onnx(module, in_shape, onnx_path)
-    return price_exported(module, in_shape, meter, onnx_path)
+    return {LATENCY: meter.measure(onnx_path, in_shape), **count(module, in_shape, onnx_path)}
 
 
-def price_exported(
-    module: nn.Module, in_shape: Shape, meter: Measures, onnx_path: Path, given: Path | None = None
-) -> dict[str, Measurement]:
-    """Return the same of a module whose ONNX file is there already.
+def count(module: nn.Module, in_shape: Shape, onnx_path: Path) -> dict[str, Measurement]:
+    """Return the prices of `module` that are counted, not measured.
+
+    The memory of the activations is left out where the file, one of a user's own block with control flow, does not
+    tell it.
 
     Args:
-        given: the file that the meter takes, where that is not the ONNX file.
+        onnx_path: its ONNX file.
+    Raises:
+        NasError: the network cannot be counted.
     """
-    return {
-        "latency_ms": meter.measure(given or onnx_path, in_shape),
-        "macs": Measurement.exact(count_macs(module, in_shape)),
-        "n_params": Measurement.exact(sum(p.numel() for p in module.parameters())),
-        "size_bytes": Measurement.exact(onnx_path.stat().st_size),
+    counted = {
+        "macs": count_macs(module, in_shape),
+        "n_params": sum(p.numel() for p in module.parameters()),
+        "size_bytes": onnx_path.stat().st_size,
     }
+    with suppress(NasError):
+        counted["peak_bytes"] = peak_activation_bytes(onnx_path, in_shape)
+    return {name: Measurement.exact(value) for name, value in counted.items()}

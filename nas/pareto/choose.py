@@ -14,6 +14,9 @@ from nas.errors import BudgetError, NasError, RunError, did_you_mean
 from nas.objectives import Budget, Objective, parse_objective
 from nas.pareto.knee import knee
 
+_BETWEEN = re.compile(r"\s+and\s+|,(?!\s*\w+\s*=)")
+"""Between two budgets. The comma of a target (latency_ms@openvino:threads=2,batch=8<=1) is none of these."""
+
 _HELP = "write knee, best:accuracy, 'best:accuracy where latency_ms<=1' or trial:17"
 
 
@@ -58,7 +61,7 @@ def parse_rule(text: str) -> Rule:
     'best:accuracy where latency_ms<=1 and n_params<=100000'
     """
     head, where, tail = re.fullmatch(r"\s*(.*?)\s*(?:\b(where)\b\s*(.*?)\s*)?", text, re.DOTALL).groups()  # type: ignore[union-attr]
-    budgets = tuple(Budget.parse(part) for part in re.split(r"\s+and\s+|,", tail)) if where else ()
+    budgets = tuple(Budget.parse(part) for part in _BETWEEN.split(tail)) if where else ()
     kind, colon, name = (part.strip() for part in head.partition(":"))
     if kind == "knee" and not colon:
         return Rule("knee", budgets=budgets)

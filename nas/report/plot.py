@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nas.errors import RunError
-from nas.objectives import Budget, Objective
+from nas.objectives import Budget, Objective, is_latency
 from nas.pareto import knee
 from nas.records import TrialRecord
 
@@ -20,10 +20,10 @@ INK, GREY, FRONT, LIMIT, KNEE = "#1f2933", "#b8c2cc", "#0b6e99", "#c2410c", "#ea
 _LABELS = {
     "accuracy": "validation accuracy",
     "loss": "validation loss (nats)",
-    "latency_ms": "latency (ms, batch 1, one thread)",
     "macs": "multiply-adds",
     "n_params": "parameters",
     "size_bytes": "size of the ONNX file (bytes)",
+    "peak_bytes": "memory of the activations (bytes)",
 }
 _MOST_LINES, _LINE = 32, 48
 _APART = 16.0
@@ -118,7 +118,7 @@ def _draw_progress(axes: Any, complete: Sequence[TrialRecord], objective: Object
     axes.scatter(numbers, values, s=22, color=GREY, label=f"{len(values)} trained")
     axes.step(numbers, best, where="post", color=FRONT, linewidth=1.8, label="best so far")
     axes.set_xlabel("trial", color=INK)
-    axes.set_ylabel(_LABELS.get(objective.name, objective.name), color=INK)
+    axes.set_ylabel(_label(objective), color=INK)
     axes.legend(frameon=False, fontsize=9, loc="best")
 
 
@@ -136,10 +136,10 @@ def _draw_points(axes: Any, view: _View, rest: Sequence[TrialRecord], front: Seq
     else:
         shades = [r.metrics[view.colour.name] for r in front]
         drawn = axes.scatter(*view.points(front), c=shades, cmap="viridis", **style)
-        axes.figure.colorbar(drawn, ax=axes, label=_LABELS.get(view.colour.name, view.colour.name))
-    if view.x.name == "latency_ms":
+        axes.figure.colorbar(drawn, ax=axes, label=_label(view.colour))
+    if is_latency(view.x.name):
         for r in front:
-            price = r.prices["latency_ms"]
+            price = r.prices[view.x.name]
             axes.plot([price.low, price.high], [r.metrics[view.y.name]] * 2, color=FRONT, linewidth=1, zorder=3)
 
 
@@ -197,8 +197,16 @@ def _list_front(side: Any, view: _View, front: Sequence[TrialRecord], labels: Ma
     side.text(0, 1, "\n".join(lines), transform=side.transAxes, color=INK, parse_math=False, **text)
 
 
+def _label(objective: Objective) -> str:
+    if is_latency(objective.name):
+        return " on ".join(["latency (ms)", *objective.name.split("@")[1:]])
+    return _LABELS.get(objective.name, objective.name)
+
+
 def _short(objective: Objective) -> str:
-    return {"latency_ms": "ms", "n_params": "params", "size_bytes": "bytes"}.get(objective.name, objective.name)
+    if is_latency(objective.name):
+        return "ms"
+    return {"n_params": "params", "size_bytes": "bytes", "peak_bytes": "peak"}.get(objective.name, objective.name)
 
 
 def _figure(objective: Objective, value: float) -> str:
@@ -208,8 +216,8 @@ def _figure(objective: Objective, value: float) -> str:
 
 
 def _set_scales(axes: Any, view: _View, complete: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> None:
-    axes.set_xlabel(_LABELS.get(view.x.name, view.x.name), color=INK)
-    axes.set_ylabel(_LABELS.get(view.y.name, view.y.name), color=INK)
+    axes.set_xlabel(_label(view.x), color=INK)
+    axes.set_ylabel(_label(view.y), color=INK)
     if view.x.cheap:
         _log_axis(axes)
     if view.y.name == "accuracy" and front:

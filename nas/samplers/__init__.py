@@ -2,6 +2,7 @@
 
 from nas.samplers.proposer import SAMPLERS as SAMPLERS
 from nas.samplers.proposer import Observation as Observation
+from nas.samplers.proposer import Predicted as Predicted
 from nas.samplers.proposer import Price as Price
 from nas.samplers.proposer import Proposer as Proposer
 from nas.samplers.random import RandomSearch as RandomSearch  # registers "random"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from nas.errors import NasError, did_you_mean
 from nas.objectives import Objective
-from nas.samplers.proposer import SAMPLERS, Describe, Proposer
+from nas.samplers.proposer import SAMPLERS, Describe, Proposer, Screen
 from nas.space import Space
 
 
@@ -20,6 +20,7 @@ def make_sampler(
     *,
     gated: bool | None = None,
     describe: Describe | None = None,
+    screen: Screen | None = None,
 ) -> Proposer:
     """Return the sampler that `spec` names.
 
@@ -31,6 +32,7 @@ def make_sampler(
         gated: whether the sampler asks for prices before it chooses. None: where an objective is known before
             training. Say True where a budget limits a price that is no objective.
         describe: tells the zero-cost proxies of an architecture, for a sampler that can use them.
+        screen: predicts prices of many architectures, for a sampler that can use them.
     Raises:
         NasError: no such sampler or argument, or an argument that is no literal.
 
@@ -51,7 +53,7 @@ def make_sampler(
     if name not in SAMPLERS:
         raise NasError(did_you_mean("sampler", name, [*SAMPLERS, "optuna:<class>"]))
     factory = SAMPLERS[name]
-    known = set(inspect.signature(factory).parameters) - {"space", "objectives", "gated", "describe"}
+    known = set(inspect.signature(factory).parameters) - {"space", "objectives", "gated", "describe", "screen"}
     for option in options:
         if option not in known:
             raise NasError(f"sampler {spec!r}: {did_you_mean('argument', option, known)}")
@@ -61,8 +63,9 @@ def make_sampler(
     if "seed" in known:
         options.setdefault("seed", seed)
     options.setdefault("gated", any(o.cheap for o in objectives) if gated is None else gated)
-    if "describe" in inspect.signature(factory).parameters:
-        options["describe"] = describe
+    for name, help_ in (("describe", describe), ("screen", screen)):
+        if name in inspect.signature(factory).parameters:
+            options[name] = help_
     try:
         return factory(space, objectives, **options)  # type: ignore[arg-type]  # names checked above
     except TypeError as error:

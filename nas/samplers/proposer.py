@@ -45,6 +45,29 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Predicted:
+    """Prices of architectures as somebody predicts them who has not measured, nor built, a single one.
+
+    Attributes:
+        losses: (n, n_objectives), as `Price.losses`; NaN where nothing is predicted.
+        excess: (n, n_budgets), as `Price.excess`; NaN where nothing is predicted.
+        unsure: (n, n_budgets) standard deviation of the excess.
+    """
+
+    losses: np.ndarray
+    excess: np.ndarray
+    unsure: np.ndarray
+
+    def at(self, indices: np.ndarray) -> Predicted:
+        """Return those of some of the architectures."""
+        return Predicted(self.losses[indices], self.excess[indices], self.unsure[indices])
+
+
+Screen = Callable[[Sequence[Architecture]], Predicted]
+"""Architectures -> their predicted prices, from what was priced so far. For hundreds at a time; it raises nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """A finished trial."""
 
@@ -104,7 +127,7 @@ class Proposer(Protocol):
 class SamplerFactory(Protocol):
     """How a registered sampler is made: `SAMPLERS[name](space, objectives, gated=True)`.
 
-    One that can use zero-cost proxies takes a further argument `describe`.
+    One that can use zero-cost proxies takes a further argument `describe`; one that can use predicted prices, `screen`.
     """
 
     def __call__(self, space: Space, objectives: Sequence[Objective], *, gated: bool = False) -> Proposer:

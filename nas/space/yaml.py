@@ -18,8 +18,8 @@ from nas.space.priors import Centre
 from nas.space.space import INPUTS, Space
 from nas.space.tree import Chain, Choice, Fixed, Group, Node, Repeat, When, slots
 
-_TOP = ("name", "input", "stem", "body", "head", "training", "forbid")
-_SECTIONS = ("stem", "body", "head", "training")
+_TOP = ("name", "input", "stem", "body", "head", "training", "deploy", "forbid")
+_SECTIONS = ("stem", "body", "head", "training", "deploy")
 _EXTRAS = {  # the key that says what a mapping is -> the keys that may stand beside it
     "int": ("step", "log", "prior"),
     "float": ("step", "log", "prior"),

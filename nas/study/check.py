@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from nas.build import check_buildable, check_network, check_parts
 from nas.build.check import LAYOUTS
 from nas.errors import SpaceError, did_you_mean
-from nas.space import Group, Space
+from nas.export.quantize import DeployConfig
+from nas.measure.target import Target
+from nas.space import Categorical, Fixed, Group, Space, When
 from nas.space.fields import check_fields, parts
 from nas.training import AUGMENTATIONS, TrainConfig
 from nas.training.config import PARTS
@@ -15,7 +18,7 @@ from nas.training.config import PARTS
 if TYPE_CHECKING:
     from nas.data import Task
 
-SECTIONS = ("stem", "body", "head", "training")
+SECTIONS = ("stem", "body", "head", "training", "deploy")
 
 
 def check_space(space: Space) -> None:
@@ -31,15 +34,14 @@ def check_space(space: Space) -> None:
         if needed not in space.root.fields:
             raise SpaceError(f"{space.name}: '{needed}' is missing; write e.g. head: {{pool: {{}}}}")
     check_network(space)
-    training = space.root.fields.get("training", Group({}))
-    if not isinstance(training, Group):
-        raise SpaceError(f"{space.where('training')}: training maps fields to values")
+    training, deploy = _group(space, "training"), _group(space, "deploy")
     for field, table in PARTS.items():
         if field in training.fields:
             check_parts(space, f"training.{field}", table)
     _check_augmentations(space, training)
     plain = {name: node for name, node in training.fields.items() if name not in PARTS}
     check_fields(space, "training", "training", plain, TrainConfig)
+    check_fields(space, "deploy", "deploy", deploy.fields, DeployConfig)
 
 
 def check_task(space: Space, task: Task) -> None:
@@ -49,6 +51,38 @@ def check_task(space: Space, task: Task) -> None:
         SpaceError: as `check_buildable`.
     """
     check_buildable(space, task.in_shape, task.n_outputs)
+
+
+def check_targets(space: Space, targets: Iterable[str]) -> None:
+    """Check that a file of every precision in a checked space can be measured on every target.
+
+    Raises:
+        SpaceError: a network may be int8, and a target runs torch modules.
+    """
+    quantised = [p for p in precisions(space) if p != "fp32"]
+    for target in map(Target.parse, targets):
+        if quantised and target.make().takes != "onnx":
+            raise SpaceError(
+                f"{space.where('deploy.precision')}: {' and '.join(quantised)} are of ONNX files, and target {target} "
+                "runs torch modules\n  measure in a runtime that takes ONNX, such as onnxruntime, or write "
+                "precision: fp32"
+            )
+
+
+def precisions(space: Space) -> list[str]:
+    """Return every precision in which a network of a checked space may ship."""
+    said = _group(space, "deploy").fields.get("precision", Fixed(DeployConfig().precision))
+    node = said.node if isinstance(said, When) else said
+    values = node.options if isinstance(node, Categorical) else [node.value] if isinstance(node, Fixed) else []
+    return [str(value) for value in values]
+
+
+def _group(space: Space, section: str) -> Group:
+    """Return a section that maps fields to values; an empty one where it is missing."""
+    found = space.root.fields.get(section, Group({}))
+    if not isinstance(found, Group):
+        raise SpaceError(f"{space.where(section)}: {section} maps fields to values")
+    return found
 
 
 def _check_augmentations(space: Space, training: Group) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from nas.errors import BudgetError, NasError, RunError
 from nas.measure.target import Target
-from nas.objectives import OBJECTIVES, Budget, Objective, parse_objective
-from nas.records import write_text
+from nas.objectives import LATENCY, Budget, Objective, is_latency, parse_objective
+from nas.records import latency_columns, write_text
 from nas.space import Space
 from nas.space.write import Dumper
 from nas.space.yaml import Loader, parse
@@ -48,7 +48,7 @@ class StudyConfig:
     """Share of the training data that judges the candidates, in (0, 1)."""
 
     objectives: tuple[str, ...] = ("accuracy", "latency_ms")
-    """Names of what is optimised."""
+    """Names of what is optimised. `latency_ms` is measured on `runtime`, `latency_ms@TARGET` on a further target."""
 
     budgets: tuple[str, ...] = ()
     """Hard limits, such as 'latency_ms<=2'; a candidate beyond one is never trained."""
@@ -77,12 +77,14 @@ class StudyConfig:
         object.__setattr__(self, "warm_start", _folders(self.warm_start))
         for name in ("objectives", "budgets"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "budgets", tuple(str(Budget.parse(text)) for text in self.budgets))
         for name, kinds in _TYPES.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, kinds):
                 raise NasError(f"{name} must be a {_KINDS[kinds]}, got {value!r}")
         object.__setattr__(self, "runtime", str(Target.parse(self.runtime)))
+        object.__setattr__(self, "objectives", tuple(self._plain(name) for name in self.objectives))
+        budgets = (replace(b, objective=self._plain(b.objective)) for b in map(Budget.parse, self.budgets))
+        object.__setattr__(self, "budgets", tuple(map(str, budgets)))
         if not self.objectives:
             raise NasError("a study needs an objective; write e.g. --objective accuracy --objective latency_ms")
         for name in self.objectives:
@@ -91,7 +93,7 @@ class StudyConfig:
                 raise NasError(f"objective {name} is named twice")
         for text in self.budgets:
             name = Budget.parse(text).objective
-            if not OBJECTIVES[name].cheap:
+            if not parse_objective(name).cheap:
                 raise BudgetError(
                     f"budget {text!r}: {name} is known only after training, and a budget decides before it; "
                     f"choose from the front instead: nas front RUN --budget '{text}'"
@@ -106,6 +108,25 @@ class StudyConfig:
             raise NasError(f"the time limit of a trial must be above 0 s, got {self.trial_time_limit_s:g}")
         if self.seed < 0:
             raise NasError(f"seed must be at least 0, got {self.seed}")
+
+    def _plain(self, name: str) -> str:
+        """Return the name of an objective with its target spelled as usual, and without it where it is `runtime`."""
+        base, at, target = parse_objective(name).name.partition("@")
+        if not at:
+            return base
+        spelled = str(Target.parse(target))
+        return base if spelled == self.runtime else f"{base}@{spelled}"
+
+    def latencies(self) -> dict[str, str]:
+        """Return the target of each latency that a study measures, by name of the price; the first is `runtime`'s."""
+        named = (*self.objectives, *(budget.objective for budget in self.parsed_budgets()))
+        further = {name: name.partition("@")[2] for name in named if is_latency(name) and name != LATENCY}
+        return {LATENCY: self.runtime, **further}
+
+    def columns(self) -> list[str]:
+        """Return the columns of `trials.csv` that are this study's own, in their order."""
+        further = [column for name in self.latencies() if name != LATENCY for column in latency_columns(name)]
+        return [*further, *self.space.slots]
 
     def parsed_objectives(self) -> tuple[Objective, ...]:
         """Return the objectives themselves."""

@@ -6,9 +6,11 @@ import dataclasses
 import hashlib
 import json
 import math
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.build import Network, build
@@ -17,16 +19,18 @@ from nas.measure.fast_macs import count_macs_fast
 from nas.measure.price import Pricer, network_key
 from nas.measure.quiet import Pause
 from nas.measure.synflow import synflow
-from nas.objectives import Budget, Measurement, Prices
+from nas.objectives import Budget, Measurement, Prices, parse_objective
 from nas.records import TrialRecord
 from nas.rng import torch_seed
 from nas.space import Architecture
 from nas.study.config import StudyConfig
+from nas.study.deploy import calibration, judge_file, precision_of, write_quantised
+from nas.study.screen import Screener
 from nas.training import TrainConfig, as_trial_failed, fit, torch_seeded
 
 if TYPE_CHECKING:
     from nas.data import Task
-    from nas.training import EpochLog
+    from nas.training import EpochLog, Scores
 
 
 class RunEnded(Exception):  # no error: the run's time is over
@@ -76,6 +80,12 @@ class Evaluator:
         self.config, self.task, self.pricer = config, task, pricer
         self._known: dict[Architecture, Candidate] = {}
         self._described: dict[str, tuple[float, float, float]] = {}
+        self._samples = calibration(task, config.seed)
+        objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
+        self.screener = Screener(config.space, task.in_shape, task.n_outputs, objectives, budgets)
+        named = [*objectives, *(parse_objective(b.objective) for b in budgets)]
+        self._needed = {o.name for o in named if o.cheap}
+        """Prices without which a candidate is of no use."""
 
     def train_config(self, arch: Architecture) -> TrainConfig:
         """Return the training of an architecture, with what the study overrides."""
@@ -92,14 +102,28 @@ class Evaluator:
             with as_trial_failed():
                 network = self._untrained(arch)
                 train = json.dumps(self.train_config(arch).to_tree(), sort_keys=True)
-                key = f"{network_key(network)}-{hashlib.sha256(train.encode()).hexdigest()[:16]}"
-                return Candidate(arch, key, self.pricer.price(network))
+                precision = precision_of(self.config.space, arch)
+                key = f"{network_key(network, precision)}-{hashlib.sha256(train.encode()).hexdigest()[:16]}"
+                prices = self.pricer.price(network, precision)
         except BuildError as error:
             return Candidate(arch, problem=f"cannot be built: {error}")
         except RunError:
             raise  # nothing that the network is to blame for
         except NasError as error:
             return Candidate(arch, problem=f"cannot be priced: {str(error).splitlines()[0]}")
+        if missing := self._needed - set(prices):
+            return Candidate(arch, problem=f"cannot be priced: its {' and '.join(sorted(missing))} cannot be told")
+        self.screener.learn(arch, prices)
+        return Candidate(arch, key, prices)
+
+    def sharpen(self, record: TrialRecord, limits: Mapping[str, Sequence[float]]) -> TrialRecord:
+        """Return a trained trial with the latencies named in `limits` measured again, longer where it matters.
+
+        The gate has spoken before the training; its 3 % of allowance are there for what a second look may find.
+        """
+        prices = self.pricer.sharpen(self._untrained(record.arch), limits, precision_of(self.config.space, record.arch))
+        self._known[record.arch] = Candidate(record.arch, record.key, prices)
+        return dataclasses.replace(record, prices=prices)
 
     def describe(self, arch: Architecture) -> tuple[float, float, float]:
         """Return the zero-cost proxies of an architecture: synaptic flow, log multiply-adds, log parameters.
@@ -144,6 +168,8 @@ class Evaluator:
     ) -> tuple[TrialRecord, Network | None]:
         """Train a candidate as trial `number`, and judge it on the validation data; it pauses while others measure.
 
+        What ships in 8 bits is trained in float32, and judged as the file that it ships as; the curve is of float32.
+
         Args:
             deadline: end of the run, on the clock of `time.monotonic`.
             trial_limit_s: a training that takes longer is a failed trial.
@@ -178,13 +204,13 @@ class Evaluator:
                     on_epoch=note,
                     between_batches=pause,
                 )
+                scores = self._scores_of_file(network, arch, pause) or curve[-1].scores
         except TrialFailed as error:
             if deadline is not None and time.monotonic() > deadline:
                 raise RunEnded from None
             seconds = time.perf_counter() - started - pause.waited_s
             failed = dataclasses.replace(unfinished, epochs=len(curve), train_seconds=seconds, reason=str(error))
             return failed, None
-        scores = curve[-1].scores
         assert scores is not None
         record = dataclasses.replace(
             unfinished,
@@ -195,6 +221,20 @@ class Evaluator:
             curve=tuple(log.scores.accuracy for log in curve if log.scores),
         )
         return record, network
+
+    def _scores_of_file(self, network: Network, arch: Architecture, pause: Pause) -> Scores | None:
+        """Return how good the file is that a network ships as; None where that is as good as the network itself."""
+        precision = precision_of(self.config.space, arch)
+        if precision == "fp32":
+            return None
+        pause()
+        try:
+            with as_trial_failed(), tempfile.TemporaryDirectory(dir=self.pricer.scratch, prefix=".price-") as scratch:
+                path = Path(scratch) / "network.onnx"
+                write_quantised(network, self.task.in_shape, path, precision, self._samples)
+                return judge_file(path, self.task.x_val, self.task.y_val, pause)
+        except NasError as error:
+            raise TrialFailed(str(error).splitlines()[0]) from error
 
 
 def train_config(config: StudyConfig, arch: Architecture) -> TrainConfig:

@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 from nas.errors import RunError
 from nas.objectives import Prices
 from nas.records import Lines, TrialRecord, plain_prices, read_csv, read_prices, write_csv
-from nas.space import Space
 from nas.study.config import StudyConfig
 
 
@@ -77,10 +76,10 @@ class RunFolder:
         for path in self.path.glob(".price-*"):
             shutil.rmtree(path, ignore_errors=True)
 
-    def write_results(self, records: Sequence[TrialRecord], space: Space) -> None:
-        """Write `trials.csv`, and `front.csv`, which holds its front alone."""
-        write_csv(self.trials, records, space.slots, self._lines)
-        write_csv(self.front, [r for r in records if r.on_front], space.slots, self._lines)
+    def write_results(self, records: Sequence[TrialRecord], columns: Sequence[str]) -> None:
+        """Write `trials.csv`, and `front.csv`, which holds its front alone; `columns` as in `write_csv`."""
+        write_csv(self.trials, records, columns, self._lines)
+        write_csv(self.front, [r for r in records if r.on_front], columns, self._lines)
 
     def read(self) -> tuple[StudyConfig, list[TrialRecord]]:
         """Return the config and the trials of a run.

@@ -1,4 +1,4 @@
-"""Which trials of a study are on its front."""
+"""Which trials of a study are on its front, and which of these cannot be told apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nas.objectives import Objective
+from nas.objectives import Objective, is_latency
 from nas.pareto import non_dominated
 from nas.records import TrialRecord
 
@@ -18,3 +18,37 @@ def front_numbers(records: Sequence[TrialRecord], objectives: Sequence[Objective
         return []
     losses = np.array([[o.loss(r.metrics[o.name]) for o in objectives] for r in complete])
     return [r.number for r, keep in zip(complete, non_dominated(losses), strict=True) if keep]
+
+
+def close(record: TrialRecord, front: Sequence[TrialRecord], objectives: Sequence[Objective]) -> dict[str, list[float]]:
+    """Return the latencies of a front that decide, within their intervals, whether `record` dominates or is dominated.
+
+    Of two networks whose intervals overlap in a latency, where in all else one is at least as good as the other, it is
+    chance that says which of them stays on the front.
+
+    Returns:
+        Name of the latency to figures that are worth measuring `record` longer.
+    """
+    found: dict[str, list[float]] = {}
+    for name in (o.name for o in objectives if is_latency(o.name)):
+        mine, rest = record.prices[name], [o for o in objectives if o.name != name]
+        for rival in front:
+            theirs = rival.prices[name]
+            if mine.low <= theirs.high and theirs.low <= mine.high:
+                gaps = [o.loss(record.metrics[o.name]) - o.loss(rival.metrics[o.name]) for o in rest]
+                if all(gap >= 0 for gap in gaps) or all(gap <= 0 for gap in gaps):
+                    found.setdefault(name, []).append(theirs.value)
+    return found
+
+
+def overlapping(records: Sequence[TrialRecord]) -> dict[int, list[int]]:
+    """Return, by number, the other trials with a latency whose interval overlaps that trial's; none has no entry."""
+    found: dict[int, list[int]] = {}
+    for a in records:
+        for b in records:
+            shared = [n for n in a.prices if is_latency(n) and n in b.prices]
+            if a is not b and any(
+                a.prices[n].low <= b.prices[n].high and b.prices[n].low <= a.prices[n].high for n in shared
+            ):
+                found.setdefault(a.number, []).append(b.number)
+    return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from nas.errors import BudgetError, SpaceError
+from nas.measure import noticed
 from nas.objectives import Budget, Objective
 from nas.records import TrialRecord, mark_front
 from nas.rng import generator
@@ -19,7 +20,7 @@ from nas.samplers import Observation, Price, Proposer
 from nas.space import Architecture
 from nas.study.evaluate import Candidate, Evaluator, RunEnded, excesses, violation
 from nas.study.folder import RunFolder
-from nas.study.front import front_numbers
+from nas.study.front import close, front_numbers
 from nas.study.storage import Storage
 from nas.study.warm import EarlierRun
 
@@ -105,12 +106,14 @@ class Search:
         self._seen: list[Observation] = []
         """As samplers see the records, one for each and in the same order."""
         self._front: list[TrialRecord] = []
+        self._columns = self.evaluator.config.columns()
         self._evidence = [observation for run in self.earlier for observation in run.observations(self.objectives)]
         known, self.records = self.records, []
         for record in known:
             self._take_in(record)
             if record.prices:
                 self.evaluator.pricer.remember(record.key.split("-")[0], record.prices)
+                self.evaluator.screener.learn(record.arch, record.prices)
         for key, prices in self.folder.kept_prices():
             self.evaluator.pricer.remember(key, prices)
         self._priced = set(self._by_arch)
@@ -131,6 +134,11 @@ class Search:
     def trial_limit_s(self) -> float | None:
         """How long one training may take."""
         return self.evaluator.config.trial_time_limit_s or self.limits.trial_seconds
+
+    @property
+    def noticed(self) -> list[str]:
+        """What somebody who reads the latencies should know of how they were measured, a line each."""
+        return [line for meter in self.evaluator.pricer.meters.values() for line in noticed(meter)]
 
     def front(self) -> list[int]:
         """Return the numbers of the trials that no other dominates."""
@@ -212,6 +220,8 @@ class Search:
             trial_limit_s=self.trial_limit_s,
             on_epoch=self.watcher.epoch,
         )
+        if network is not None and (rivals := close(record, self._front, self.objectives)):
+            record = self.evaluator.sharpen(record, rivals)
         if network is not None and number in front_numbers([*self._front, record], self.objectives):
             # Before the storage knows: a kill between the two costs a trial, which is run again, and no weights.
             self.folder.save_checkpoint(number, network.state_dict())
@@ -230,7 +240,7 @@ class Search:
             0,
             candidate.arch,
             "duplicate",
-            candidate.prices,
+            of.prices,  # which may have been measured again since
             of.scores,
             key=candidate.key,
             duplicate_of=of.number,
@@ -306,4 +316,4 @@ class Search:
     def write_results(self) -> None:
         """Write the CSV files of the run."""
         marked = mark_front(self.records, self.front())
-        self.folder.write_results(marked, self.evaluator.config.space)
+        self.folder.write_results(marked, self._columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,18 +12,19 @@ import sqlalchemy
 
 from nas.data import Task, load_task
 from nas.errors import NasError, RunError
-from nas.measure import Calibration, MeterApart, describe
+from nas.measure import open_meter
 from nas.measure.price import Pricer
 from nas.objectives import Objective
-from nas.records import write_json
 from nas.rng import generator
 from nas.samplers import Price, make_sampler
-from nas.study.check import check_space, check_task
+from nas.study.check import check_space, check_targets, check_task
 from nas.study.config import StudyConfig
+from nas.study.deploy import calibration
 from nas.study.evaluate import Evaluator
 from nas.study.folder import RunFolder
 from nas.study.limits import training_process
 from nas.study.loop import Limits, Quiet, Search, Watcher
+from nas.study.meters import calibrate, keep_conditions
 from nas.study.storage import Storage
 from nas.study.warm import read_earlier, read_kept, write_kept
 
@@ -66,10 +67,11 @@ def open_search(
         NasError: something the user can mend; nothing was written then.
     """
     check_space(config.space)
+    check_targets(config.space, config.latencies().values())
     objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
     gated = bool(budgets) or None
     _try_out(config, objectives, gated)
-    meter = MeterApart(config.runtime)
+    meters = {name: open_meter(target) for name, target in config.latencies().items()}
     if resume:
         before = folder.read_config()
         _check_same(before, config, folder)
@@ -87,7 +89,9 @@ def open_search(
     check_task(config.space, task)
     if not resume:
         folder.create()
-    with folder.locked(), training_process(), meter:
+    with folder.locked(), training_process(), ExitStack() as opened:
+        for meter in meters.values():
+            opened.enter_context(meter)
         folder.clear_scratch()
         url = storage_url or _sqlite(folder.path / "study.db")
         name = folder.path.resolve().name if storage_url else config.space.name
@@ -100,23 +104,26 @@ def open_search(
         if earlier and not resume:
             write_kept(folder.warm_start, earlier)
         config.write(folder.config, version(DISTRIBUTION))  # a resume may know another path of the data
-        if kept := storage.attributes.get("calibration"):
-            meter.calibration = Calibration.from_dict(kept)
-        else:
-            try:
-                calibration = meter.calibration
-            except NasError:
-                if not resume:
-                    _undo(folder)
-                raise
-            storage.keep("calibration", calibration.to_dict())
-            write_json(folder.machine, {**describe(), "calibration": calibration.to_dict()})
+        try:
+            calibrate(meters, storage, folder)
+        except NasError:
+            if not resume:
+                _undo(folder)
+            raise
         records, interrupted = storage.load()
-        evaluator = Evaluator(config, task, Pricer(meter, task.in_shape, folder.path))
-        yield Search(
+        decided_at = {b.objective: [c.threshold() for c in budgets if c.objective == b.objective] for b in budgets}
+        pricer = Pricer(meters, task.in_shape, folder.path, decided_at, calibration(task, config.seed))
+        evaluator = Evaluator(config, task, pricer)
+        search = Search(
             evaluator=evaluator,
             sampler=make_sampler(
-                config.sampler, config.space, objectives, config.seed, gated=gated, describe=evaluator.describe
+                config.sampler,
+                config.space,
+                objectives,
+                config.seed,
+                gated=gated,
+                describe=evaluator.describe,
+                screen=evaluator.screener if evaluator.screener.names else None,
             ),
             storage=storage,
             folder=folder,
@@ -128,6 +135,10 @@ def open_search(
             interrupted=interrupted,
             earlier=earlier,
         )
+        try:
+            yield search
+        finally:
+            keep_conditions(meters, folder)
 
 
 def _try_out(config: StudyConfig, objectives: Sequence[Objective], gated: bool | None) -> None:

@@ -7,7 +7,7 @@ from nas.catalog import find_space, shipped
 from nas.errors import SpaceError
 from nas.space import Choice, Space
 from nas.space.yaml import parse
-from nas.study.check import check_space, check_task
+from nas.study.check import check_space, check_targets, check_task, precisions
 
 GOOD = """\
 input: image
@@ -26,6 +26,7 @@ training:
   optimizer: {choice: {sgd: {lr: {float: [0.01, 0.1]}}, adamw: {lr: 0.01}}}
   schedule: [cosine, constant]
   augment: {choice: {none: {}, crop: {pad: 1}}}
+deploy: {precision: [fp32, int8_static]}
 """
 
 
@@ -62,6 +63,10 @@ def test_the_space_that_is_spoilt_below_is_sound():
         ("epochs: 3", "epochs: many", 12, ["training.epochs", "an integer", "'many'"]),
         ("epochs: 3", "epochs: {choice: {a: {}}}", 12, ["training.epochs", "a value, a list or a range", "Choice"]),
         ("  augment: {choice: {none: {}, crop: {pad: 1}}}", "  augment: 7", 16, ["training.augment", "'7'"]),
+        ("int8_static]", "int8]", 17, ["deploy.precision", "one of fp32, int8_dynamic, int8_static", "'int8'"]),
+        ("{precision: [", "{precison: [", 17, ["deploy.precison", "no field called 'precison'", "'precision'"]),
+        ("{precision: [fp32, int8_static]}", "int8_static", 17, ["deploy", "deploy maps fields to values"]),
+        ("deploy: {", "deplyo: {", 17, ["no section called 'deplyo'", "'deploy'"]),
         ("head: {pool: {", "head: {pool: {}, last: {", 10, ["head", "one part is named here", "pool, last"]),
     ],
 )
@@ -83,7 +88,7 @@ def test_a_mistake_is_told_with_its_line(tmp_path, old, new, line, needles):
         ({"body": {"conv": {}}}, ["'head' is missing"]),
         (
             {"body": {"conv": {}}, "head": {"pool": {}}, "tail": {}},
-            ["no section called 'tail'", "Known: body, head, stem, training"],
+            ["no section called 'tail'", "Known: body, deploy, head, stem, training"],
         ),
         ({"body": {"conv": {}}, "head": {"pool": {}}, "training": [1, 2]}, ["training maps fields to values"]),
         ({"body": {"conv": {"widht": 8}}, "head": {"pool": {}}}, ["body.conv.widht", "'width'"]),
@@ -123,3 +128,25 @@ def test_a_space_where_little_can_be_built_is_good_enough():
         root={"body": Choice({"conv": {"groups": [1, *range(30, 39)], "width": 32}}), "head": {"pool": {}}},
     )
     check_buildable(space, (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize(
+    ("deploy", "known"),
+    [
+        ("", ["fp32"]),
+        ("deploy: {}", ["fp32"]),
+        ("deploy: {precision: int8_static}", ["int8_static"]),
+        ("deploy: {precision: [fp32, int8_dynamic]}", ["fp32", "int8_dynamic"]),
+        ("deploy: {precision: {options: [int8_static, fp32], when: {body.conv.width: 16}}}", ["int8_static", "fp32"]),
+    ],
+)
+def test_int8_needs_targets_that_take_files(deploy, known):
+    space = parse(f"input: image\nbody: {{conv: {{width: [8, 16]}}}}\nhead: {{pool: {{}}}}\n{deploy}", "mine.yaml")
+    check_space(space)
+    assert precisions(space) == known
+    check_targets(space, ["onnxruntime", "openvino:threads=2", "ssh:user@host/onnxruntime"])
+    if known == ["fp32"]:
+        check_targets(space, ["eager"])
+    else:
+        with pytest.raises(SpaceError, match=r"(?s)^mine\.yaml:4: deploy\.precision: int8_.* target eager runs torch"):
+            check_targets(space, ["onnxruntime", "eager"])

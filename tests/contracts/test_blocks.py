@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.blocks import BLOCKS, HEADS, config_class
+from nas.measure import count_macs
 from nas.shapes import Shape, layout
 
 SHAPES: dict[str, list[Shape]] = {
@@ -224,6 +225,16 @@ def test_declared_shape_is_the_real_shape(name: str, in_shape: Shape, fields: di
         y = module(draw(n, in_shape))
         assert y.shape == (n, *out_shape)
         assert y.dtype == torch.float32
+
+
+@every_case
+def test_the_plan_is_what_is_built(name: str, in_shape: Shape, fields: dict[str, Any]) -> None:
+    config = config_class(PARTS[name])(**fields)
+    plan = PARTS[name].plan(in_shape, *([] if name in BLOCKS else [N_OUTPUTS]), config)
+    module = make(name, in_shape, fields)
+    assert plan.out_shape == (module.out_shape if name in BLOCKS else (N_OUTPUTS,))
+    assert sum(operation.macs for operation in plan.operations) == count_macs(module, in_shape)
+    assert all(min(operation[1:3]) > 0 for operation in plan.operations)
 
 
 @every_case

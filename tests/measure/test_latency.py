@@ -218,3 +218,32 @@ def test_calibration_survives_json_and_pickle():
 def test_a_calibration_that_cannot_be_is_refused(values):
     with pytest.raises(RunError, match="calibration"):
         Calibration.from_dict(values)
+
+
+def noisy(seed: int):
+    """Return a lab in which the candidate takes 2.0 times what the reference does, and up to a fifth more."""
+    lab, noise = Lab(), np.random.default_rng(seed).exponential(0.05, 100_000)
+    return lab, lab.run("c", lambda i: int(20_000 * (1 + noise[i]))), lab.run("r", 10_000)
+
+
+def test_more_pairs_only_where_somebody_decides_within_the_interval():
+    lab, candidate, reference = noisy(0)
+    plain = measure_ratio(candidate, reference, clock=lab.clock)
+    for limits in ([], [plain.low * 0.9, plain.high * 1.1]):
+        lab, candidate, reference = noisy(0)
+        assert measure_ratio(candidate, reference, limits=limits, clock=lab.clock) == plain
+    lab, candidate, reference = noisy(0)
+    longer = measure_ratio(candidate, reference, limits=[plain.value], clock=lab.clock)
+    assert longer.pairs in (100, 200, 400)
+    assert longer.high - longer.low < plain.high - plain.low
+
+
+def test_the_longer_measurement_ends_where_the_question_cannot_be_settled():
+    lab, candidate, reference = noisy(1)
+    found = measure_ratio(candidate, reference, limits=list(np.linspace(2.0, 2.5, 1000)), most=4, clock=lab.clock)
+    assert found.pairs == 200
+
+
+def test_what_the_reference_took_is_told():
+    lab = Lab()
+    assert measure_ratio(lab.run("c", 3000), lab.run("r", 2000), clock=lab.clock).reference_ns == 2000

@@ -51,7 +51,7 @@ def test_latency_is_the_ratio_times_the_frozen_reference(path: Path, monkeypatch
     from nas.measure import meter as module
     from nas.measure.latency import Ratio
 
-    monkeypatch.setattr(module, "measure_ratio", lambda candidate, reference, **_: Ratio(2.0, 1.5, 3.0, 50))
+    monkeypatch.setattr(module, "measure_ratio", lambda candidate, reference, **_: Ratio(2.0, 1.5, 3.0, 50, 1e6))
     meter = Meter(OnnxRuntime(), Calibration(0.04, "onnxruntime", reference.NAME))
     assert meter.measure(path, (6,)) == Measurement(0.08, 0.06, 0.12)
 

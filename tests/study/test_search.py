@@ -65,7 +65,7 @@ def test_every_state_has_what_belongs_to_it(records):
     trained = [r for r in records if r.state == "complete" or (r.state == "failed" and r.train_seconds)]
     assert len(trained) == 14
     for r in records:
-        assert set(r.prices) == {"latency_ms", "macs", "n_params", "size_bytes"}
+        assert set(r.prices) == {"latency_ms", "macs", "n_params", "size_bytes", "peak_bytes"}
         assert (r.prices["n_params"].value > 2000) == (r.state == "over_budget")
         assert bool(r.train_seconds) == (r.state in ("complete", "failed")), "trained: complete and diverged ones alone"
         assert bool(r.reason) == (r.state != "complete")
@@ -151,7 +151,10 @@ def test_the_files_of_a_run(finished, records, tiny):
             assert row["body.1"] == row["body.1.conv.width"] == ""
     machine = json.loads((finished / "machine.json").read_text())
     assert machine["cores"] >= 1
-    assert machine["calibration"]["reference_ms"] > 0
+    assert machine["calibrations"]["onnxruntime"]["reference_ms"] > 0
+    (measured,) = machine["measured"]
+    assert measured["onnxruntime"]["measurements"] >= len({row["fingerprint"] for row in rows if row["latency_ms"]}) / 2
+    assert measured["onnxruntime"]["reference_drift_low"] <= measured["onnxruntime"]["reference_drift"]
 
 
 def test_the_config_is_enough_to_go_on(finished, tiny):
@@ -400,10 +403,10 @@ def test_more_trials_of_a_finished_run_are_what_it_would_have_done(tmp_path, tin
 
 
 def test_the_calibration_is_kept_over_a_resume(run, tiny, digits):
-    before = json.loads((run / "machine.json").read_text())["calibration"]
+    before = json.loads((run / "machine.json").read_text())["calibrations"]["onnxruntime"]
     config = StudyConfig.read(run / "config.yaml")
     with open_search(config, RunFolder(run), Limits(trials=1), task=digits, resume=True) as opened:
-        assert opened.evaluator.pricer.meter.calibration.to_dict() == before
+        assert opened.evaluator.pricer.meters["latency_ms"].calibration.to_dict() == before
         known = opened.records[0]
         network_prices = opened.evaluator.candidate(known.arch).prices
     assert network_prices == known.prices, "a network that was measured is not measured again"
@@ -559,8 +562,8 @@ def test_what_was_priced_and_not_trained_is_not_measured_again(tmp_path, digits,
     import nas.measure.price as price
 
     measured = []
-    exported = price.price_exported
-    monkeypatch.setattr(price, "price_exported", lambda *args: measured.append(1) or exported(*args))
+    count = price.count
+    monkeypatch.setattr(price, "count", lambda *args: measured.append(1) or count(*args))
     space = parse(FLOAT.replace("[4, 8, 12]", "{int: [4, 60]}"), name="wide")
     config = config_of(space, sampler="tpe(n_startup=3)", budgets=("n_params<=400",))
     search(config, tmp_path / "run", Limits(trials=3), digits)

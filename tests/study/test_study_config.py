@@ -150,3 +150,36 @@ def test_a_lock_of_a_killed_search_is_no_lock(tmp_path):
     (tmp_path / ".lock").write_text("")
     with RunFolder(tmp_path).locked(), pytest.raises(Exception, match="could not be acquired"):
         FileLock(tmp_path / ".lock").acquire(timeout=0)
+
+
+def test_targets_are_spelled_one_way_and_the_own_one_is_plain():
+    config = StudyConfig(
+        space=parse(TINY, name="tiny"),
+        runtime="onnxruntime:batch=8,threads=2",
+        objectives=("accuracy", "latency_ms@onnxruntime:threads=2,batch=8", "latency_ms@eager:threads=1"),
+        budgets=("latency_ms@openvino:batch=2,threads=4<=3",),
+    )
+    assert config.objectives == ("accuracy", "latency_ms", "latency_ms@eager")
+    assert config.budgets == ("latency_ms@openvino:threads=4,batch=2<=3",)
+    assert config.latencies() == {
+        "latency_ms": "onnxruntime:threads=2,batch=8",
+        "latency_ms@eager": "eager",
+        "latency_ms@openvino:threads=4,batch=2": "openvino:threads=4,batch=2",
+    }
+    eager = ["latency_ms@eager", "latency_ms@eager_low", "latency_ms@eager_high"]
+    assert config.columns()[:3] == eager
+    assert config.columns()[6:] == list(config.space.slots)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"objectives": ("latency_ms@opnvino",)}, "Did you mean 'openvino'"),
+        ({"objectives": ("macs@eager",)}, "only a latency has a target"),
+        ({"objectives": ("latency_ms", "latency_ms@onnxruntime")}, "named twice"),
+        ({"budgets": ("latency_ms@eager:threads=0<=1",)}, "threads must be at least 1"),
+    ],
+)
+def test_a_target_that_is_none_is_told(options, words):
+    with pytest.raises(NasError, match=words):
+        StudyConfig(space=parse(TINY, name="tiny"), **options)

@@ -14,7 +14,16 @@ from nas.pareto import ranks
 from nas.rng import generator
 from nas.samplers.fresh import Fresh
 from nas.samplers.gate import within_budget
-from nas.samplers.proposer import MOST_DESCRIBED, MOST_PRICED, N_SURVEYED, SAMPLERS, Describe, Observation, Price
+from nas.samplers.proposer import (
+    MOST_DESCRIBED,
+    MOST_PRICED,
+    N_SURVEYED,
+    SAMPLERS,
+    Describe,
+    Observation,
+    Price,
+    Screen,
+)
 from nas.samplers.tpe.activity import Activity
 from nas.samplers.tpe.belief import Belief
 from nas.samplers.tpe.candidates import candidates
@@ -29,7 +38,7 @@ from nas.samplers.tpe.split import best, gamma
 from nas.samplers.tpe.survey import Survey, survey
 from nas.space import Architecture, Space
 
-COMPONENTS = ("densities", "prices", "proxies", "regression", "relevance", "roles", "survey")
+COMPONENTS = ("densities", "prices", "proxies", "regression", "relevance", "roles", "screen", "survey")
 """What `without` can take away, to see what it is worth."""
 
 _LEAST_GOOD = 4
@@ -46,7 +55,8 @@ class TPE:
        positions of a repeat learn from one another.
     3. Draws whole architectures from the density of the good ones and mutates the front (`candidates`).
     4. Predicts their losses from all trials, by a regression on the tree that learns which choices matter, and
-       their prices where these are not known yet (`Outlook`). Zero-cost proxies of the untrained network help, as far
+       their prices where these are not known yet (`Outlook`); a predictor that knows what they are made of tells
+       the latter better (`Predicted`). Zero-cost proxies of the untrained network help, as far
        as they explain the losses of the trials (`Proxies`); the ten most promising are asked for theirs.
     5. Takes the one of the largest expected gain in hypervolume (`Gain`), times the probability that it keeps the
        budgets, times (l / g)^ratio of the densities, times what experts believe (`Belief`), over its predicted training
@@ -67,6 +77,7 @@ class TPE:
     Args:
         gated: whether prices tell something; else nothing is priced.
         describe: tells the zero-cost proxies of an architecture; None: there are none.
+        screen: predicts the prices of all candidates of a proposal; None: nobody does.
         seed: of the survey.
         n_startup: trials of the first design; every other of them is chosen by evidence, where there is any.
         n_candidates: architectures looked at for one proposal.
@@ -95,6 +106,7 @@ class TPE:
         *,
         gated: bool = False,
         describe: Describe | None = None,
+        screen: Screen | None = None,
         seed: int = 0,
         n_startup: int = 10,
         n_candidates: int = 256,
@@ -127,6 +139,7 @@ class TPE:
         self.memory = Memory(relevance=without != "relevance")
         self.belief = Belief(self.columns)
         self.proxies = Proxies(describe) if describe is not None and without not in ("prices", "proxies") else None
+        self.screen = screen if without not in ("prices", "screen") else None
         by_role = [self.columns.cells[alike[0]] for alike in self.columns.roles]
         self.prior = self.columns.steps([cells.prior for cells in by_role])
         self.uniform = self.columns.steps([np.diff(cells.edges) for cells in by_role])
@@ -243,15 +256,17 @@ class TPE:
             hoped = np.log(worth + _TINY) + np.log(expected.keeps + _TINY) + bonus
             return hoped - self.thrift * expected.log_seconds
 
-        expected = outlook.expect(rows)
+        made = None if self.screen is None else [self.activity.architecture(row, rng) for row in rows]
+        predicted = None if self.screen is None or made is None else self.screen(made)
+        expected = outlook.expect(rows, predicted=predicted)
         promised = promise(expected, bonus)
         order = np.argsort(-promised, kind="stable")
-        archs = (self.activity.architecture(rows[i], rng) for i in order)
+        archs = (self.activity.architecture(rows[i], rng) if made is None else made[i] for i in order)
         fresh = ((i, arch) for i, arch in zip(order, archs, strict=True) if any(self._allowed([arch], taken)))
         if outlook.asks and (described := list(islice(fresh, MOST_DESCRIBED))):
             at = np.array([i for i, _ in described])
             rows, bonus = rows[at], bonus[at]
-            expected = outlook.expect(rows, [arch for _, arch in described])
+            expected = outlook.expect(rows, [arch for _, arch in described], predicted and predicted.at(at))
             promised = promise(expected, bonus)
             fresh = ((i, described[i][1]) for i in np.argsort(-promised, kind="stable"))
         if not self.gated:

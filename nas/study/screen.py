@@ -1,0 +1,78 @@
+"""What many candidates will cost, predicted from what was measured so far: the sampler looks at hundreds of them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas.export.quantize import Precision
+from nas.measure.predict import LatencyPredictor
+from nas.objectives import Budget, Objective, Prices, is_latency
+from nas.samplers import Predicted
+from nas.shapes import Shape
+from nas.space import Architecture, Space
+from nas.study.deploy import precision_of
+
+
+class Screener:
+    """Predicts the latencies that a study asks for, on each target by itself.
+
+    What it says decides which candidates are worth measuring, and nothing else: a candidate is measured before it is
+    trained, and the measurement is what stands in the files. Networks of different precisions have nothing in common
+    here, and each precision a predictor.
+
+    Args:
+        in_shape: of one sample, without the batch axis.
+    """
+
+    def __init__(
+        self, space: Space, in_shape: Shape, n_outputs: int, objectives: Sequence[Objective], budgets: Sequence[Budget]
+    ) -> None:
+        self.space, self.objectives, self.budgets = space, objectives, budgets
+        names = {o.name for o in objectives} | {b.objective for b in budgets}
+        self.names = sorted(filter(is_latency, names))
+        """The latencies that are predicted."""
+        self._predictors: dict[tuple[str, Precision], LatencyPredictor] = defaultdict(
+            lambda: LatencyPredictor(space, in_shape, n_outputs)
+        )
+        self._learned: set[Architecture] = set()
+
+    def learn(self, arch: Architecture, prices: Prices) -> None:
+        """Take over what was measured of an architecture, once."""
+        if arch in self._learned:
+            return
+        self._learned.add(arch)
+        for name in self.names:
+            if name in prices:
+                self._predictors[name, self._precision(arch)].learn(arch, prices[name])
+
+    def __call__(self, archs: Sequence[Architecture]) -> Predicted:
+        """Return what is predicted of architectures; NaN where nothing is, as of all before some were measured."""
+        log_ms = {name: self._log_ms(name, archs) for name in self.names}
+        losses, excess, unsure = (
+            np.full((len(archs), n), math.nan) for n in (len(self.objectives), len(self.budgets), len(self.budgets))
+        )
+        for j, objective in enumerate(self.objectives):
+            if objective.name in log_ms:
+                losses[:, j] = objective.loss(1.0) * np.exp(log_ms[objective.name][0])
+        for i, budget in enumerate(self.budgets):
+            if budget.objective in log_ms and budget.limit > 0:
+                mean, unsure[:, i] = log_ms[budget.objective]
+                beyond = mean - math.log(budget.threshold())
+                excess[:, i] = beyond if budget.sense.startswith("<") else -beyond
+        return Predicted(losses, excess, unsure)
+
+    def _log_ms(self, name: str, archs: Sequence[Architecture]) -> np.ndarray:
+        """Return mean and standard deviation, (2, n)."""
+        found = np.full((2, len(archs)), math.nan)
+        precisions = np.array([self._precision(arch) for arch in archs])
+        for precision in sorted(set(precisions)):
+            (at,) = np.nonzero(precisions == precision)
+            found[:, at] = self._predictors[name, precision].predict([archs[int(i)] for i in at])
+        return found
+
+    def _precision(self, arch: Architecture) -> Precision:
+        return precision_of(self.space, arch) if "deploy" in self.space.root.fields else "fp32"
