@@ -19,13 +19,9 @@ from nas.errors import NasError
 from nas.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
-    from nas.api import Front, Member
     from nas.export.quantize import Precision
-    from nas.measured import MeasuredTrial
-    from nas.ship import Shipped
     from nas.space import Space
     from nas.study.loop import Search, Watcher
-    from nas.study.preview import Preview
     from nas.training import EpochLog
 
 DEFAULT_TRIALS = 80
@@ -38,9 +34,6 @@ LEAST_TRIAL_SECONDS = 60.0
 
 _SAY_EVERY = 3.0
 """Seconds between two lines of a retraining."""
-
-_WIDE = 120
-"""Characters that the whole table of a front needs."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -254,6 +247,7 @@ def _limits(opened: Search) -> str:
 def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
     """Print the front, draw it, and say where everything is."""
     from nas.api import Front
+    from nas.tables import print_front
 
     path = opened.folder.path
     front = Front.load(path)
@@ -268,7 +262,7 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
         }[ended]
         click.echo(f"\n{why}. {_counts(opened)}\n", err=True)
         if front.members:
-            _print_front(front)
+            print_front(front)
         for line in opened.noticed:
             click.echo(line, err=True)
     click.echo(
@@ -309,6 +303,7 @@ def front(run: str, budgets: tuple[str, ...], pick: str | None, csv_path: str | 
     """
     from nas.api import Front
     from nas.records import write_csv
+    from nas.tables import print_front
 
     found = Front.load(run, budgets=budgets)
     members = found.members if pick is None else [found.pick(pick)]
@@ -319,50 +314,11 @@ def front(run: str, budgets: tuple[str, ...], pick: str | None, csv_path: str | 
         write_csv(Path(csv_path), [m.record for m in members], found.config.columns())
     if plot_path is not None:
         found.plot(plot_path)
-    _print_front(found, members)
+    print_front(found, members)
     if csv_path is not None:
         click.echo(f"{csv_path}: {len(members)} networks", err=True)
     if plot_path is not None:
         click.echo(plot_path, err=True)
-
-
-def _print_front(found: Front, members: Sequence[Member] | None = None) -> None:
-    """Print networks as a table on stdout."""
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from nas.objectives import PRICES, is_latency
-    from nas.progress import figure
-    from nas.study.front import overlapping
-
-    members = found.members if members is None else members
-    best = found.pick("knee").record.number if found.members else None
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    further = [name for name in found.config.latencies() if name not in PRICES]
-    trained = [o.name for o in found.config.parsed_objectives() if not o.cheap]
-    names = [*trained, PRICES[0], *further, *PRICES[1:]]
-    if console.width < _WIDE:  # only the figures that were searched for
-        names = [name for name in names if name in found.config.objectives]
-    alike = overlapping([m.record for m in members])
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("trial", *names):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("blocks", overflow="fold", min_width=24)
-    for member in members:
-        record = member.record
-        cells = {n: figure(n, record.metrics[n]) if n in record.metrics else "" for n in names}
-        for name in filter(is_latency, cells):
-            if (latency := record.prices.get(name)) and console.width >= _WIDE:
-                cells[name] += f" [{figure(name, latency.low)}, {figure(name, latency.high)}]"
-            cells[name] += "~" if record.number in alike else ""
-        mark = " (knee)" if record.number == best else ""
-        table.add_row(str(record.number), *map(escape, cells.values()), member.summary + mark)
-    console.print(table, highlight=False)
-    if alike:
-        pairs = ", ".join(f"{a} and {b}" for a, others in alike.items() for b in others if a < b)
-        console.print(f"~ cannot be told apart, the intervals of their latencies overlap: {pairs}", highlight=False)
 
 
 @main.command()
@@ -433,6 +389,7 @@ def export(
     """
     from nas.api import Front
     from nas.ship import exported_path, write_table
+    from nas.tables import print_shipped
 
     if whole and pick is not None:
         raise click.UsageError("--pick and --front exclude each other")
@@ -460,38 +417,13 @@ def export(
     table = found.folder.exports / "exports.csv"
     table.parent.mkdir(exist_ok=True)
     write_table(table, shipped)
-    _print_shipped(shipped)
+    print_shipped(shipped)
     for s in shipped:
         if s.differs:
             click.echo(f"trial {s.trial}: latency differs from the searched one: {s.differs}", err=True)
     click.echo(f"table: {table}", err=True)
     if refused or not all(s.kept for s in shipped):
         raise SystemExit(1)
-
-
-def _print_shipped(shipped: Sequence[Shipped]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    quantised = any(s.precision != "fp32" for s in shipped)
-    words = ("precision", "accuracy (torch)") if quantised else ()
-    for name in ("trial", "weights", *words, "max difference", "searched ms", "file ms", "bytes", "verdict", "file"):
-        left = name in ("weights", "precision", "verdict", "file")
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
-    for s in shipped:
-        searched, again = [], []
-        for i, latency in enumerate(s.latencies):
-            found, at = latency.file, f" ({latency.target})" if i else ""
-            searched.append((f"{latency.searched.value:.4g}" if latency.searched else "-") + at)
-            again.append(f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]{at}")
-        said = (s.precision, f"{s.accuracy_file:.4f} ({s.accuracy_torch:.4f})") if quantised else ()
-        row = (str(s.trial), s.weights, *said, f"{s.max_difference:.1e}", "\n".join(searched), "\n".join(again))
-        table.add_row(*map(escape, (*row, str(s.size_bytes), s.verdict, s.file)))
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table, highlight=False)
 
 
 @main.command()
@@ -546,41 +478,18 @@ def _measure_run(
     data_root: str | None,
 ) -> None:
     from nas.api import Front
+    from nas.tables import print_measured
 
     found = Front.load(run, data=data, data_root=data_root)
     members = found.members if pick is None else [found.pick(pick)]
     if not members:
         raise NasError(f"{run}: there is no front to measure")
     measured = found.measure(targets, members=members, csv=csv_path)
-    _print_measured(measured)
+    print_measured(measured)
     if csv_path is not None:
         click.echo(f"{csv_path}: {len(measured)} networks", err=True)
     if any(one.problems for one in measured):
         raise SystemExit(1)
-
-
-def _print_measured(measured: Sequence[MeasuredTrial]) -> None:
-    """Print a row for each network and target."""
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("trial", "latency", "searched ms", "measured ms", "ratio"):
-        table.add_column(name, justify="left" if name == "latency" else "right", no_wrap=True)
-    for name in ("verdict", "weights", "blocks"):
-        table.add_column(name, overflow="fold")
-    for one in measured:
-        for name in (*one.latencies, *one.problems):
-            again = one.latencies.get(name)
-            searched = f"{again.searched.value:.4g}" if again and again.searched else ""
-            now = f"{again.file.value:.4g} [{again.file.low:.4g}, {again.file.high:.4g}]" if again else ""
-            ratio = f"{again.file.value / again.searched.value:.3f}" if again and again.searched else ""
-            row = (str(one.trial), name, searched, now, ratio, one.verdict(name), one.weights, one.blocks)
-            table.add_row(*map(escape, row))
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table, highlight=False)
 
 
 def _measure_file(path: str, targets: Sequence[str], shape: str | None, csv_path: str | None) -> None:
@@ -714,6 +623,7 @@ def _preview(space: Space, samples: int, seed: int, given: dict[str, Any]) -> No
     from nas.study.config import StudyConfig
     from nas.study.preview import preview, stand_in
     from nas.study.session import load_data
+    from nas.tables import print_preview
 
     if "shape" in given and ("data" in given or "data_root" in given):
         raise click.UsageError("--shape is there instead of --data")
@@ -735,7 +645,7 @@ def _preview(space: Space, samples: int, seed: int, given: dict[str, Any]) -> No
         click.echo(f"  {times} of {n} {problem}")
     if more := sum(times for times, _ in problems[3:]):
         click.echo(f"  {more} of {n} for {len(problems) - 3} other reasons")
-    _print_preview(found)
+    print_preview(found)
     for line in (line for meter in found.meters for line in noticed(meter)):
         click.echo(line, err=True)
     if found.budgets and not found.keeping(found.budgets).n:
@@ -743,33 +653,3 @@ def _preview(space: Space, samples: int, seed: int, given: dict[str, Any]) -> No
             figures = ", ".join(f"{b.objective} {near[0].prices[b.objective].value:.4g}" for b in found.budgets)
             click.echo(f"none keeps every budget; the nearest is {near[1]:.3g} times beyond: {figures}", err=True)
         raise SystemExit(1)
-
-
-def _print_preview(found: Preview) -> None:
-    """Print the share that keeps each budget, then the quantiles of each price."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from nas.progress import figure
-    from nas.study.preview import QUANTILES
-
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    if found.budgets:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("budget", "keep it", "share", "95 % interval"):
-            table.add_column(name, justify="left" if name == "budget" else "right", no_wrap=True)
-        rows = [(str(b), found.keeping([b])) for b in found.budgets]
-        rows += [("all of them", found.keeping(found.budgets))] if len(rows) > 1 else []
-        n = len(found.candidates)
-        for name, share in rows:
-            interval = f"{share.low:.1%} to {share.high:.1%}"
-            table.add_row(name, f"{share.n} of {n}", f"{share.n / n:.0%}", interval)
-        console.print(table, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("price", no_wrap=True)
-    for q in QUANTILES:
-        table.add_column("median" if q == 0.5 else f"{q:.0%}", justify="right", no_wrap=True)
-    for name, values in found.quantiles().items():
-        table.add_row(name, *(figure(name, value) for value in values))
-    console.print(table, highlight=False)

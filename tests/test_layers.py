@@ -39,7 +39,8 @@ MAY_IMPORT["ship"] = MAY_IMPORT["retrain"] - {"training"}
 MAY_IMPORT["measured"] = MAY_IMPORT["retrain"] | {"ship"}
 MAY_IMPORT["measured"] = MAY_IMPORT["retrain"] | {"ship"}
 MAY_IMPORT["api"] = set(MAY_IMPORT) - {"progress"}
-MAY_IMPORT["__init__"] = set(MAY_IMPORT) - {"progress"}
+MAY_IMPORT["tables"] = {"objectives", "progress", "study", "ship", "measured", "api"}
+MAY_IMPORT["__init__"] = set(MAY_IMPORT) - {"progress", "tables"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 
 

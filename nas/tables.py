@@ -1,0 +1,120 @@
+"""What the commands print of fronts, files and prices: tables as wide as the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from nas.objectives import PRICES, is_latency
+from nas.progress import figure
+from nas.study.front import overlapping
+
+if TYPE_CHECKING:
+    from nas.api import Front, Member
+    from nas.measured import MeasuredTrial
+    from nas.ship import Shipped
+    from nas.study.preview import Preview
+
+_WIDE = 120
+"""Characters that the whole table of a front needs."""
+
+
+def print_front(found: Front, members: Sequence[Member] | None = None) -> None:
+    """Print networks as a table on stdout."""
+    members = found.members if members is None else members
+    best = found.pick("knee").record.number if found.members else None
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    further = [name for name in found.config.latencies() if name not in PRICES]
+    trained = [o.name for o in found.config.parsed_objectives() if not o.cheap]
+    names = [*trained, PRICES[0], *further, *PRICES[1:]]
+    if console.width < _WIDE:  # only the figures that were searched for
+        names = [name for name in names if name in found.config.objectives]
+    alike = overlapping([m.record for m in members])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("trial", *names):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("blocks", overflow="fold", min_width=24)
+    for member in members:
+        record = member.record
+        cells = {n: figure(n, record.metrics[n]) if n in record.metrics else "" for n in names}
+        for name in filter(is_latency, cells):
+            if (latency := record.prices.get(name)) and console.width >= _WIDE:
+                cells[name] += f" [{figure(name, latency.low)}, {figure(name, latency.high)}]"
+            cells[name] += "~" if record.number in alike else ""
+        mark = " (knee)" if record.number == best else ""
+        table.add_row(str(record.number), *map(escape, cells.values()), member.summary + mark)
+    console.print(table, highlight=False)
+    if alike:
+        pairs = ", ".join(f"{a} and {b}" for a, others in alike.items() for b in others if a < b)
+        console.print(f"~ cannot be told apart, the intervals of their latencies overlap: {pairs}", highlight=False)
+
+
+def print_shipped(shipped: Sequence[Shipped]) -> None:
+    """Print exported files, and what was found on each."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    quantised = any(s.precision != "fp32" for s in shipped)
+    words = ("precision", "accuracy (torch)") if quantised else ()
+    for name in ("trial", "weights", *words, "max difference", "searched ms", "file ms", "bytes", "verdict", "file"):
+        left = name in ("weights", "precision", "verdict", "file")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    for s in shipped:
+        searched, again = [], []
+        for i, latency in enumerate(s.latencies):
+            found, at = latency.file, f" ({latency.target})" if i else ""
+            searched.append((f"{latency.searched.value:.4g}" if latency.searched else "-") + at)
+            again.append(f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]{at}")
+        said = (s.precision, f"{s.accuracy_file:.4f} ({s.accuracy_torch:.4f})") if quantised else ()
+        row = (str(s.trial), s.weights, *said, f"{s.max_difference:.1e}", "\n".join(searched), "\n".join(again))
+        table.add_row(*map(escape, (*row, str(s.size_bytes), s.verdict, s.file)))
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table, highlight=False)
+
+
+def print_measured(measured: Sequence[MeasuredTrial]) -> None:
+    """Print a row for each network and target."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("trial", "latency", "searched ms", "measured ms", "ratio"):
+        table.add_column(name, justify="left" if name == "latency" else "right", no_wrap=True)
+    for name in ("verdict", "weights", "blocks"):
+        table.add_column(name, overflow="fold")
+    for one in measured:
+        for name in (*one.latencies, *one.problems):
+            again = one.latencies.get(name)
+            searched = f"{again.searched.value:.4g}" if again and again.searched else ""
+            now = f"{again.file.value:.4g} [{again.file.low:.4g}, {again.file.high:.4g}]" if again else ""
+            ratio = f"{again.file.value / again.searched.value:.3f}" if again and again.searched else ""
+            row = (str(one.trial), name, searched, now, ratio, one.verdict(name), one.weights, one.blocks)
+            table.add_row(*map(escape, row))
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table, highlight=False)
+
+
+def print_preview(found: Preview) -> None:
+    """Print the share that keeps each budget, then the quantiles of each price."""
+    from nas.study.preview import QUANTILES  # loads torch, which a front can do without
+
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    if found.budgets:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("budget", "keep it", "share", "95 % interval"):
+            table.add_column(name, justify="left" if name == "budget" else "right", no_wrap=True)
+        rows = [(str(b), found.keeping([b])) for b in found.budgets]
+        rows += [("all of them", found.keeping(found.budgets))] if len(rows) > 1 else []
+        n = len(found.candidates)
+        for name, share in rows:
+            interval = f"{share.low:.1%} to {share.high:.1%}"
+            table.add_row(name, f"{share.n} of {n}", f"{share.n / n:.0%}", interval)
+        console.print(table, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("price", no_wrap=True)
+    for q in QUANTILES:
+        table.add_column("median" if q == 0.5 else f"{q:.0%}", justify="right", no_wrap=True)
+    for name, values in found.quantiles().items():
+        table.add_row(name, *(figure(name, value) for value in values))
+    console.print(table, highlight=False)
