@@ -56,6 +56,25 @@ def test_latency_is_the_ratio_times_the_frozen_reference(path: Path, monkeypatch
     assert meter.measure(path, (6,)) == Measurement(0.08, 0.06, 0.12)
 
 
+def test_a_measurement_in_which_the_reference_was_slow_is_made_again_and_the_calmest_counts(path: Path, monkeypatch):
+    from nas.measure import meter as module
+    from nas.measure.latency import Ratio
+
+    def meter_of(*readings: tuple[float, float]) -> Meter:
+        """Return one that reads these (ratio, reference in ns), one after the other."""
+        left = [Ratio(ratio, ratio, ratio, 50, ns) for ratio, ns in readings]
+        monkeypatch.setattr(module, "measure_ratio", lambda *runs, **_: left.pop(0))
+        return Meter(OnnxRuntime(), Calibration(1.0, "onnxruntime", reference.NAME))
+
+    calm = meter_of((2.0, 1.02e6), (9.0, 1.0e6))
+    assert (calm.measure(path, (6,)).value, calm.measure(path, (6,)).value) == (2.0, 9.0)
+    disturbed = meter_of((3.0, 1.3e6), (2.0, 1.01e6))
+    assert disturbed.measure(path, (6,)).value == 2.0
+    assert disturbed.drift == pytest.approx(0.01)
+    slowed = meter_of((2.1, 1.3e6), (2.0, 1.25e6), (2.2, 1.3e6), (5.0, 1.3e6), (6.0, 1.2e6))
+    assert [slowed.measure(path, (6,)).value for _ in range(3)] == [2.0, 5.0, 6.0], "the slower clock is the usual one"
+
+
 @pytest.mark.parametrize(
     ("calibration", "words"),
     [
