@@ -50,7 +50,8 @@ class Additive:
         log sum_t amount_t exp(usual_t + speed + apart_t) + sum_f share_f error_f + noise
 
     over terms t and families f of terms, share_f being the family's part of the time. All of speed, apart and error
-    are thought to be normal around 0. Logarithms keep times positive, and make a prior of factors.
+    are thought to be normal around 0, the whole error with the tails of a Student t. Logarithms keep times positive,
+    and make a prior of factors.
 
     Attributes:
         columns: the terms that occurred.
@@ -110,12 +111,11 @@ class Additive:
             step = covariance @ (slope.T @ (residual / variance) - precision * apart)
             step /= max(1.0, float(np.abs(step).max()))  # a logarithm is straight within a factor of e or so
 
-            def unlikely(at: np.ndarray) -> float:
-                missed = y - _log_sum(amounts, usual + at[0] + at[1:])[0]
-                return float((missed**2 / variance).sum() + (precision * at**2).sum())
-
-            now = unlikely(apart)
-            while unlikely(apart + step) > now and float(np.abs(step).max()) > _STILL:
+            now = _misfit(amounts, usual, y, variance, precision, apart)
+            while (
+                float(np.abs(step).max()) > _STILL
+                and _misfit(amounts, usual, y, variance, precision, apart + step) > now
+            ):
                 step /= 2
             squares = residual**2 + leverage * variance  # expected, the sum being unsure
             errors = _expected_errors(errors, parts, untailed, squares * trust)
@@ -171,6 +171,19 @@ def _log_sum(amounts: np.ndarray, log_times: np.ndarray) -> tuple[np.ndarray, np
     spent = amounts * np.exp(log_times)
     total = spent.sum(axis=1)
     return np.log(total), spent / total[:, None]
+
+
+def _misfit(
+    amounts: np.ndarray,
+    usual: np.ndarray,
+    log_ns: np.ndarray,
+    variance: np.ndarray,
+    precision: np.ndarray,
+    apart: np.ndarray,
+) -> float:
+    """Return what a step has to lessen: the squared errors over their variances, and the prior's."""
+    missed = log_ns - _log_sum(amounts, usual + apart[0] + apart[1:])[0]
+    return float((missed**2 / variance).sum() + (precision * apart**2).sum())
 
 
 def _expected_errors(errors: np.ndarray, parts: np.ndarray, variance: np.ndarray, squares: np.ndarray) -> np.ndarray:

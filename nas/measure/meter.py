@@ -16,13 +16,12 @@ from nas.measure.runtimes import Runtime
 from nas.objectives import Measurement
 from nas.shapes import Shape
 
-
 _TRIES = 3
 """A measurement in which the reference itself was slow is made again, so often at most; the calmest one counts."""
 
 _STIR = 0.08
-"""Share by which the reference may be slower than of late. A neighbour who is not ours and stays for a whole measurement
-slows a candidate more than it: it read 24 % slower once, and the candidate 48 % too slow, within 2 % by its interval."""
+"""Share by which the reference may be slower than of late. A neighbour who is none of ours and stays for a whole
+measurement slows a candidate more than it: once it read 24 % slower and the candidate 48 % too slow, sure within 3 %."""
 
 
 class Measures(Protocol):
@@ -103,7 +102,6 @@ class Meter:
         self._recent.append(ratio.reference_ns)
         self.drift = ratio.reference_ns / 1e6 / ms - 1
         return Measurement(ratio.value * ms, ratio.low * ms, ratio.high * ms)
-
 
     @property
     def _calm_ns(self) -> float:
