@@ -21,7 +21,7 @@ _TRIES = 3
 
 _STIR = 0.08
 """Share by which the reference may be slower than of late. A neighbour who is none of ours and stays for a whole
-measurement slows a candidate more than it: once it read 24 % slower and the candidate 48 % too slow, sure within 3 %."""
+measurement slows a candidate more than it: once it was 24 % slower and the candidate read 48 % too slow."""
 
 
 class Measures(Protocol):
