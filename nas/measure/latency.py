@@ -87,11 +87,12 @@ def measure_ratio(
     reference: Run,
     *,
     limits: Sequence[float] = (),
-    most: int = 8,
+    sure: float = 0.015,
+    most: int = 16,
     warmups: int = 10,
     untimed: int = 5,
     min_pairs: int = 9,
-    max_pairs: int = 50,
+    max_pairs: int = 25,
     seconds: float = 0.5,
     seed: int = 0,
     clock: Clock = time.perf_counter_ns,
@@ -101,12 +102,15 @@ def measure_ratio(
     Args:
         limits: ratios at which somebody decides. While one lies within the interval the pairs are doubled, up to
             `most` times as many: effort goes where it matters.
+        sure: while the interval is wider than this share of the ratio, as a burst of noise makes it, the pairs are
+            doubled too, as long as `seconds` are not over.
         warmups, untimed, min_pairs, max_pairs, seconds, clock: see `time_pairs`.
         seed: of the bootstrap.
     Returns:
         The ratio, its bootstrap interval, the number of pairs. The interval says what repeating the measurement in
         the same process and the same calm would give; it does not know of what differs from process to process.
     """
+    end = clock() + int(seconds * 1e9)
     pairs = time_pairs(
         candidate,
         reference,
@@ -121,7 +125,8 @@ def measure_ratio(
     while True:
         value = float(_calm_ratio(pairs))
         low, high = bootstrap_interval(pairs, seed=seed)
-        if len(pairs) >= enough or not any(low < limit < high for limit in limits):
+        open_ = any(low < limit < high for limit in limits) or (high - low > sure * value and clock() < end)
+        if not open_ or len(pairs) >= enough:
             break
         n = len(pairs)
         more = time_pairs(candidate, reference, warmups=1, untimed=untimed, min_pairs=n, max_pairs=n, clock=clock)
@@ -137,7 +142,7 @@ def time_pairs(
     warmups: int = 10,
     untimed: int = 5,
     min_pairs: int = 9,
-    max_pairs: int = 50,
+    max_pairs: int = 25,
     seconds: float = 0.5,
     clock: Clock = time.perf_counter_ns,
 ) -> np.ndarray:
@@ -150,9 +155,9 @@ def time_pairs(
 
     Args:
         warmups: runs of each net before the first pair; fewer where they take more than a fifth of `seconds`.
-        untimed: runs before each timed run.
+        untimed: runs before each timed run; two are enough for a net of up to a megabyte.
         min_pairs: done however long they take.
-        max_pairs: enough for an interval of about 1 % in calm.
+        max_pairs: enough for an interval of 0.7 % in calm.
         seconds: after this time no further pair is begun, once there are `min_pairs`.
         clock: gives the time in ns.
     """

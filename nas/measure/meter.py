@@ -24,6 +24,10 @@ _STIR = 0.08
 measurement slows a candidate more than it: once it was 24 % slower and the candidate read 48 % too slow."""
 
 
+_SMALL_BYTES = 2**20
+"""Up to this size a file is measured with two untimed runs before each timed one instead of five, within 0.3 %."""
+
+
 class Measures(Protocol):
     """What can tell the latency of a file: a meter here, or one in a process of its own."""
 
@@ -90,15 +94,17 @@ class Meter:
         if self._reference is None:
             self._reference = self.runtime.prepare_reference()
         candidate, ms = self.runtime.prepare(path, in_shape), self.calibration.reference_ms
+        untimed = 2 if path.stat().st_size <= _SMALL_BYTES else 5
         decided_at = [limit / ms for limit in limits]
         with measuring() as self.quiet:
             clock = _clock(self.runtime, self.quiet, candidate, self._reference)
             tries = []
             for _ in range(_TRIES):
-                tries.append(measure_ratio(candidate, self._reference, limits=decided_at, clock=clock))
-                if tries[-1].reference_ns <= self._calm_ns * (1 + _STIR):
+                found = measure_ratio(candidate, self._reference, limits=decided_at, untimed=untimed, clock=clock)
+                tries.append(found)
+                if found.reference_ns <= self._calm_ns * (1 + _STIR):
                     break
-        ratio = min(tries, key=lambda found: found.reference_ns)
+        ratio = min(tries, key=lambda one: one.reference_ns)
         self._recent.append(ratio.reference_ns)
         self.drift = ratio.reference_ns / 1e6 / ms - 1
         return Measurement(ratio.value * ms, ratio.low * ms, ratio.high * ms)

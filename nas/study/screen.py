@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
-from nas.export.quantize import Precision
 from nas.measure.predict import LatencyPredictor
 from nas.objectives import Budget, Objective, Prices, is_latency
 from nas.samplers import Predicted
 from nas.shapes import Shape
 from nas.space import Architecture, Space
-from nas.study.deploy import precision_of
 
 
 class Screener:
     """Predicts the latencies that a study asks for, on each target by itself.
 
     What it says decides which candidates are worth measuring, and nothing else: a candidate is measured before it is
-    trained, and the measurement is what stands in the files. Networks of different precisions have nothing in common
-    here, and each precision a predictor.
+    trained, and the measurement is what stands in the files.
 
     Args:
         in_shape: of one sample, without the batch axis.
@@ -35,9 +31,7 @@ class Screener:
         names = {o.name for o in objectives} | {b.objective for b in budgets}
         self.names = sorted(filter(is_latency, names))
         """The latencies that are predicted."""
-        self._predictors: dict[tuple[str, Precision], LatencyPredictor] = defaultdict(
-            lambda: LatencyPredictor(space, in_shape, n_outputs)
-        )
+        self._predictors = {name: LatencyPredictor(space, in_shape, n_outputs) for name in self.names}
         self._learned: set[Architecture] = set()
 
     def learn(self, arch: Architecture, prices: Prices) -> None:
@@ -47,11 +41,11 @@ class Screener:
         self._learned.add(arch)
         for name in self.names:
             if name in prices:
-                self._predictors[name, self._precision(arch)].learn(arch, prices[name])
+                self._predictors[name].learn(arch, prices[name])
 
     def __call__(self, archs: Sequence[Architecture]) -> Predicted:
         """Return what is predicted of architectures; NaN where nothing is, as of all before some were measured."""
-        log_ms = {name: self._log_ms(name, archs) for name in self.names}
+        log_ms = {name: predictor.predict(archs) for name, predictor in self._predictors.items()}
         losses, excess, unsure = (
             np.full((len(archs), n), math.nan) for n in (len(self.objectives), len(self.budgets), len(self.budgets))
         )
@@ -64,15 +58,3 @@ class Screener:
                 beyond = mean - math.log(budget.threshold())
                 excess[:, i] = beyond if budget.sense.startswith("<") else -beyond
         return Predicted(losses, excess, unsure)
-
-    def _log_ms(self, name: str, archs: Sequence[Architecture]) -> np.ndarray:
-        """Return mean and standard deviation, (2, n)."""
-        found = np.full((2, len(archs)), math.nan)
-        precisions = np.array([self._precision(arch) for arch in archs])
-        for precision in sorted(set(precisions)):
-            (at,) = np.nonzero(precisions == precision)
-            found[:, at] = self._predictors[name, precision].predict([archs[int(i)] for i in at])
-        return found
-
-    def _precision(self, arch: Architecture) -> Precision:
-        return precision_of(self.space, arch) if "deploy" in self.space.root.fields else "fp32"
