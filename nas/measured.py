@@ -8,11 +8,15 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nas.build import Network, build
 from nas.errors import NasError, RunError
+from nas.export.quantize import Precision
 from nas.measure import OpenMeter, conditions, describe, open_meter
 from nas.measure.onnx_file import OnnxFile, read_shape
 from nas.measure.open import noticed
@@ -21,7 +25,8 @@ from nas.measure.target import Target
 from nas.objectives import DRIFT, LATENCY, Measurement
 from nas.records import TrialRecord, latency_columns, read_json, summary, write_json, write_text
 from nas.rng import torch_seed
-from nas.ship import Again, load_network
+from nas.shapes import Shape
+from nas.ship import Again, load_network, measure_again
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, precision_of
 from nas.study.folder import RunFolder
@@ -170,21 +175,32 @@ def measure_trials(
         latencies: dict[str, Again] = {}
         problems: dict[str, str] = {}
         for name, meter in meters.items():
-            before, seen = meter.disturbed, record.prices.get(name)
+            seen, precision = record.prices.get(name), precision_of(config.space, record.arch)
             edges = () if seen is None else (seen.value * (1 - DRIFT), seen.value * (1 + DRIFT))
+            read = partial(_priced, network, precision, name, meter, task.in_shape, edges, samples)
             try:
-                with tempfile.TemporaryDirectory(prefix="nas-measure-") as scratch:
-                    pricer = Pricer({name: meter}, task.in_shape, Path(scratch), {name: edges}, samples)
-                    now = pricer.price(network, precision_of(config.space, record.arch))[name]
+                latencies[name] = measure_again(seen, meter, read)
             except RunError:
                 raise
             except NasError as error:
                 problems[name] = f"cannot be measured: {str(error).splitlines()[0]}"
-                continue
-            latencies[name] = Again(str(meter.target), seen, now, meter.disturbed > before, meter.drifts[-1])
         blocks = summary(config.space.resolve(record.arch))
         found.append(MeasuredTrial(record.number, blocks, weights, latencies, problems, moved))
     return found
+
+
+def _priced(
+    network: Network,
+    precision: Precision,
+    name: str,
+    meter: OpenMeter,
+    in_shape: Shape,
+    edges: Sequence[float],
+    samples: np.ndarray,
+) -> Measurement:
+    """Measure a network as a search that has never seen it does; more pairs where an edge lies in the interval."""
+    with tempfile.TemporaryDirectory(prefix="nas-measure-") as scratch:
+        return Pricer({name: meter}, in_shape, Path(scratch), {name: edges}, samples).price(network, precision)[name]
 
 
 def run_meters(config: StudyConfig, folder: RunFolder, targets: Sequence[str] = ()) -> dict[str, OpenMeter]:

@@ -19,8 +19,9 @@ from nas.errors import NasError, RunError
 from nas.export import export_checked
 from nas.export.quantize import PRECISIONS
 from nas.measure import open_meter
+from nas.objectives import Measurement
 from nas.rng import generator
-from nas.ship import _doubts, exported_path, load_network, ship, write_table
+from nas.ship import _doubts, exported_path, load_network, measure_again, ship, write_table
 from nas.space.yaml import parse
 
 
@@ -280,3 +281,40 @@ def test_the_metadata_are_enough_to_use_a_file_of_uint8_images(tmp_path):
     logits = session.run(None, {"input": z.astype(np.float32)})[0]
     found = np.array(json.loads(meta["classes"]))[logits.argmax(1)]
     assert np.mean(found == np.array(["dark", "light"])[y]) > 0.95
+
+
+class Reader:
+    """A meter whose processes read the same network differently; it notes how often one was ended."""
+
+    target, disturbed, closed = "onnxruntime", 0, 0
+
+    def __init__(self, *values: float) -> None:
+        self.values, self.drifts = list(values), []
+
+    def read(self) -> Measurement:
+        self.drifts.append(0.0)
+        value = self.values.pop(0)
+        return Measurement(value, value * 0.999, value * 1.001)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize(
+    ("values", "counts", "closed"),
+    [
+        ((1.02, 9.0), 1.02, 0),  # within 3 %: read once
+        ((1.10, 1.01, 1.02), 1.02, 2),
+        ((0.90, 0.91, 1.50), 0.91, 2),  # it is off, whatever one process says
+    ],
+)
+def test_a_latency_that_is_off_is_read_in_three_processes_and_the_middle_one_counts(values, counts, closed):
+    meter = Reader(*values)
+    again = measure_again(Measurement(1.0, 0.999, 1.001), meter, meter.read)
+    assert (again.file.value, meter.closed) == (counts, closed)
+    assert bool(again.differs) == (abs(counts - 1) > 0.03)
+
+
+def test_without_a_searched_latency_it_is_read_once():
+    meter = Reader(5.0)
+    assert measure_again(None, meter, meter.read).file.value == 5.0
