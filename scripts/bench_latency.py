@@ -211,7 +211,10 @@ def ranking(args: argparse.Namespace, folder: Path) -> None:
 
 
 def truth(args: argparse.Namespace, folder: Path) -> None:
-    """Measure each net with the protocol and alone, in turns, the reference net alone before and after it."""
+    """Measure each net with the protocol and alone, in turns, the reference net alone before and after it.
+
+    And alone once more, in another process: what differs there nobody can know better.
+    """
     book = Book(args.out, "truth", {"seconds": args.seconds}, args.fresh)
     files = write_nets(folder)
     calibration = book.calibration()
@@ -225,7 +228,9 @@ def truth(args: argparse.Namespace, folder: Path) -> None:
                 if (first := (i + r) % 2) == 0:
                     found = measured(meter, file)
                 beside = (fixed, reference.IN_SHAPE, args.seconds / 3, ALONE_RUNS)
-                before, alone, after = run_alone([beside, (file.onnx, file.in_shape, args.seconds, ALONE_RUNS), beside])
+                itself = (file.onnx, file.in_shape, args.seconds, ALONE_RUNS)
+                before, alone, after = run_alone([beside, itself, beside])
+                (once_more,) = run_alone([itself])
                 if first == 1:
                     found = measured(meter, file)
                 around = np.concatenate([before, after])
@@ -234,6 +239,7 @@ def truth(args: argparse.Namespace, folder: Path) -> None:
                         **{"round": r, "net": file.name, "weights_kb": file.weight_bytes // 1000},
                         **found,
                         **{"alone_ms": figures.calm(alone), "alone_median_ms": float(np.median(alone))},
+                        "alone_again_ms": figures.calm(once_more),
                         **{"reference_ms": figures.calm(around), "reference_median_ms": float(np.median(around))},
                     }
                 )

@@ -105,7 +105,8 @@ def truth(rows: Sequence[Row], calibration_ms: float) -> Row:
     """Return the protocol's figure over what the net takes alone, by net, in ms and in units of the reference net.
 
     A machine drifts: its ms are those of the moment, the protocol's are those of the calibration. In units of the
-    reference net that ran alone just before and after, both are of the same moment.
+    reference net that ran alone just before and after, both are of the same moment. `again` is what the net takes alone
+    in another process over that: how far such a figure can be trusted at all.
     """
     nets: dict[str, Row] = {}
     for net in dict.fromkeys(row["net"] for row in rows):
@@ -113,6 +114,7 @@ def truth(rows: Sequence[Row], calibration_ms: float) -> Row:
         nets[net] = {
             "weights_kb": mine[0]["weights_kb"],
             "alone_ms": float(np.median([row["alone_ms"] for row in mine])),
+            "again": spread([row["alone_again_ms"] / row["alone_ms"] for row in mine]),
             "ms": spread([row["ms"] / row["alone_ms"] for row in mine]),
             "reference": spread([row["ms"] / calibration_ms / (row["alone_ms"] / row["reference_ms"]) for row in mine]),
             "medians": spread(
@@ -368,7 +370,8 @@ def report(folder: Path) -> list[str]:
             lines += _told(f"ranking, {mode}, {protocol}", found)
     for net, found in files.get("truth", {}).get("nets", {}).items():
         size, ms = found["weights_kb"], found["alone_ms"]
-        lines += _told(f"truth, {net} ({size} kB, {ms:.3g} ms)", {u: found[u] for u in ("ms", "reference", "medians")})
+        told = {unit: found[unit] for unit in ("again", "ms", "reference", "medians")}
+        lines += _told(f"truth, {net} ({size} kB, {ms:.3g} ms)", told)
     lines += _told("trainers that pause", files.get("beside", {}).get("trainers", {}))
     lines += _told("price", files.get("price", {}))
     files_shipped = dict(files.get("shipped", {}))

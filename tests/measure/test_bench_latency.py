@@ -102,7 +102,7 @@ def test_ranking_by_mode_and_protocol_against_ours_in_calm():
 def test_truth_in_units_of_the_reference_knows_no_drift():
     rows = [
         {"round": r, "net": net, "weights_kb": 20, "ms": 2.0 * bias}
-        | {"alone_ms": 2.0 * speed, "alone_median_ms": 2.2 * speed}
+        | {"alone_ms": 2.0 * speed, "alone_median_ms": 2.2 * speed, "alone_again_ms": 2.0 * speed * (1 + r / 10)}
         | {"reference_ms": 0.04 * speed, "reference_median_ms": 0.044 * speed}
         for r, speed in enumerate((1.0, 1.25, 1.25))  # the machine slows down after the calibration
         for net, bias in (("right", 1.0), ("wrong", 1.05))
@@ -112,6 +112,7 @@ def test_truth_in_units_of_the_reference_knows_no_drift():
     assert found["medians"]["worst_percent"] == pytest.approx(5)
     assert found["ms"]["worst_percent"] == pytest.approx(-20)
     assert found["reference_over_calibration"]["median"] == pytest.approx(1.25)
+    assert found["nets"]["right"]["again"] == pytest.approx({"median": 1.1, "low": 1.0, "high": 1.2}, abs=0.02)
     assert found["nets"]["right"]["reference"] == pytest.approx({"median": 1, "low": 1, "high": 1})
 
 
