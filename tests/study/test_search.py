@@ -153,7 +153,7 @@ def test_the_files_of_a_run(finished, records, tiny):
     assert machine["cores"] >= 1
     assert machine["calibrations"]["onnxruntime"]["reference_ms"] > 0
     (measured,) = machine["measured"]
-    assert measured["onnxruntime"]["measurements"] >= len({row["fingerprint"] for row in rows if row["latency_ms"]}) / 2
+    assert measured["onnxruntime"]["measurements"] >= len({row["latency_ms"] for row in rows if row["latency_ms"]}) >= 2
     assert measured["onnxruntime"]["reference_drift_low"] <= measured["onnxruntime"]["reference_drift"]
 
 
