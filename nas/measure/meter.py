@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from nas.errors import RunError
 from nas.measure import reference
-from nas.measure.latency import Calibration, Clock, Run, measure_ratio, reference_time_ms
+from nas.measure.latency import Calibration, Clock, Run, calm_reference_ms, measure_ratio, reference_time_ms
 from nas.measure.quiet import measuring, thread_clock
 from nas.measure.runtimes import Runtime
 from nas.objectives import Measurement
@@ -79,7 +79,8 @@ class Meter:
         """Return a meter with a calibration made now, which takes about half a second: best before trainers start."""
         run = runtime.prepare_reference()
         with measuring() as quiet:
-            found = reference_time_ms(run, clock=_clock(runtime, quiet, run))
+            clock = _clock(runtime, quiet, run)
+            found = calm_reference_ms(lambda: reference_time_ms(run, clock=clock))
         meter = cls(runtime, Calibration(found, runtime.name, reference.NAME))
         meter._reference, meter.quiet = run, quiet
         return meter

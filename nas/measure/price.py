@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class Pricer:
             is worth a longer measurement.
         samples: (n, *in_shape) float32, for what is quantised statically. A few are enough: latency does not depend
             on the ranges that they give.
+        keep: told what was measured of each different file, by a name for `remember`; the last word counts.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class Pricer:
         scratch: Path,
         limits: Mapping[str, Sequence[float]] = {},
         samples: np.ndarray | None = None,
+        keep: Callable[[str, Prices], None] = lambda key, prices: None,
     ) -> None:
         self.meters, self.in_shape, self.scratch, self.limits = meters, in_shape, scratch, limits
+        self.keep = keep
         self.samples = samples[:_N_SAMPLES] if samples is not None else np.zeros((1, *in_shape), np.float32)
         self._known: dict[str, Prices] = {}
 
@@ -63,12 +66,12 @@ class Pricer:
         key = network_key(network, precision)
         if key not in self._known:
             with self._exported(network) as path:
-                file_key = structure(path) + ("" if precision == "fp32" else precision)
+                file_key = _file_key(path, precision)
                 if file_key not in self._known:
                     shipped = self._shipped(path, precision)
-                    counted = count(network, self.in_shape, path)
-                    counted["size_bytes"] = Measurement.exact(shipped.stat().st_size)
+                    counted = count(network, self.in_shape, shipped)
                     self._known[file_key] = {**self._measure(network, shipped, self.limits), **counted}
+                    self.keep(file_key, self._known[file_key])
             self._known[key] = self._known[file_key]
         return self._known[key]
 
@@ -82,7 +85,9 @@ class Pricer:
         also = {name: [*self.limits.get(name, ()), *values] for name, values in limits.items()}
         with self._exported(network) as path:
             again = self._measure(network, self._shipped(path, precision), also, only=limits)
+            file_key = _file_key(path, precision)
         new = {**known, **{name: _pooled(known[name], m) for name, m in again.items()}}
+        self.keep(file_key, new)
         self._known.update((key, new) for key, prices in self._known.items() if prices is known)
         return new
 
@@ -91,8 +96,8 @@ class Pricer:
         return self._known.get(network_key(network))
 
     def remember(self, key: str, prices: Prices) -> None:
-        """Take over what an earlier process has measured of the network `key`."""
-        self._known.setdefault(key, prices)
+        """Take over what an earlier process has measured of the network, or file, `key`; the last word counts."""
+        self._known[key] = prices
 
     @contextmanager
     def _exported(self, network: Network) -> Iterator[Path]:
@@ -143,7 +148,13 @@ def _pooled(a: Measurement, b: Measurement) -> Measurement:
     weight = widths[1] ** 2 / (widths[0] ** 2 + widths[1] ** 2)
     half = widths[0] * math.sqrt(weight) / 2
     value = weight * a.value + (1 - weight) * b.value
+    half = max(half, abs(a.value - b.value) / 2)  # an interval knows nothing of what two readings differ by
     return Measurement(value, value - half, value + half)
+
+
+def _file_key(path: Path, precision: Precision) -> str:
+    """Return what names the file that is made of the one at `path`, whatever its weights are."""
+    return structure(path) + ("" if precision == "fp32" else precision)
 
 
 def network_key(network: Network, precision: Precision = "fp32") -> str:

@@ -34,7 +34,7 @@ def close(record: TrialRecord, front: Sequence[TrialRecord], objectives: Sequenc
         mine, rest = record.prices[name], [o for o in objectives if o.name != name]
         for rival in front:
             theirs = rival.prices[name]
-            if mine.low <= theirs.high and theirs.low <= mine.high:
+            if mine != theirs and mine.low <= theirs.high and theirs.low <= mine.high:  # equal: one network
                 gaps = [o.loss(record.metrics[o.name]) - o.loss(rival.metrics[o.name]) for o in rest]
                 if all(gap >= 0 for gap in gaps) or all(gap <= 0 for gap in gaps):
                     found.setdefault(name, []).append(theirs.value)

@@ -220,13 +220,18 @@ class Search:
             trial_limit_s=self.trial_limit_s,
             on_epoch=self.watcher.epoch,
         )
-        if network is not None and (rivals := close(record, self._front, self.objectives)):
+        rivals = close(record, self._front, self.objectives) if network and self._first_of_its_price(record) else {}
+        if rivals:
             record = self.evaluator.sharpen(record, rivals)
         if network is not None and number in front_numbers([*self._front, record], self.objectives):
             # Before the storage knows: a kill between the two costs a trial, which is run again, and no weights.
             self.folder.save_checkpoint(number, network.state_dict())
         self.storage.finish(record)
         self._keep(record)
+
+    def _first_of_its_price(self, record: TrialRecord) -> bool:
+        """Whether no other trial has the very prices of this one: what is built alike keeps one price for good."""
+        return not any(r.prices == record.prices for r in self.records if r.state == "complete")
 
     def _reject(self, candidate: Candidate) -> None:
         record = candidate.record(0, self.budgets)

@@ -112,7 +112,9 @@ def open_search(
             raise
         records, interrupted = storage.load()
         decided_at = {b.objective: [c.threshold() for c in budgets if c.objective == b.objective] for b in budgets}
-        pricer = Pricer(meters, task.in_shape, folder.path, decided_at, calibration(task, config.seed))
+        pricer = Pricer(
+            meters, task.in_shape, folder.path, decided_at, calibration(task, config.seed), folder.keep_price
+        )
         evaluator = Evaluator(config, task, pricer)
         search = Search(
             evaluator=evaluator,

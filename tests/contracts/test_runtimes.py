@@ -216,8 +216,10 @@ def test_a_batch_is_run_as_one(runtime: type[Runtime]) -> None:
 
 THREADS = """
 import os, sys
+from nas.measure import reference
 from nas.measure.runtimes import RUNTIMES
-run = RUNTIMES[sys.argv[1]](threads=int(sys.argv[2]), batch=100).prepare_reference()
+made = RUNTIMES[sys.argv[1]](threads=int(sys.argv[2]), batch=100)
+run = made.prepare(made.reference(), reference.IN_SHAPE)
 for _ in range(3):
     run()
 print(len(os.listdir("/proc/self/task")))

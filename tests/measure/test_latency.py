@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.errors import RunError
-from nas.measure.latency import Calibration, bootstrap_interval, measure_ratio, reference_time_ms
+from nas.measure.latency import Calibration, bootstrap_interval, calm_reference_ms, measure_ratio, reference_time_ms
 
 MS = 1_000_000
 
@@ -267,3 +267,25 @@ def test_a_burst_that_widens_the_interval_gets_more_pairs_until_the_time_is_over
     assert burst.value == pytest.approx(1.5, rel=0.01)
     assert 25 < storm.pairs <= 400
     assert storm.high - storm.low > burst.high - burst.low
+
+
+@pytest.mark.parametrize(
+    ("fits", "found", "used"),
+    [
+        ([0.0388, 0.0390], 0.0388, 2),
+        ([0.0466, 0.0388, 0.0389, 9.0], 0.0388, 3),  # the first one was disturbed
+        ([0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.11, 0.12, 0.01], 0.05, 8),  # no two agree: the least of eight
+    ],
+)
+def test_a_calibration_is_what_two_fits_agree_on(fits, found, used):
+    left = list(fits)
+    assert calm_reference_ms(lambda: left.pop(0)) == found
+    assert len(fits) - len(left) == used
+
+
+def test_a_question_does_not_keep_others_waiting():
+    """A net of 0.3 s whose ratio is in question: nine pairs have taken longer than anybody should wait."""
+    lab, noise = Lab(), np.random.default_rng(0).uniform(1.0, 1.1, 10_000)
+    slow = lab.run("c", lambda i: int(300 * MS * noise[i]))
+    found = measure_ratio(slow, lab.run("r", MS), limits=list(np.linspace(250, 350, 500)), clock=lab.clock)
+    assert found.pairs == 9

@@ -125,7 +125,8 @@ def test_optuna_reads_the_study_and_finds_our_front(finished, records):
 def test_the_files_of_a_run(finished, records, tiny):
     names = {p.relative_to(finished).as_posix() for p in finished.rglob("*") if p.is_file()}
     weights = {f"checkpoints/trial-{r.number:05d}.pt" for r in records if r.on_front}
-    assert names == {"config.yaml", "machine.json", "study.db", "trials.csv", "front.csv", "front.png"} | weights
+    files = {"config.yaml", "machine.json", "study.db", "trials.csv", "front.csv", "front.png", "prices.jsonl"}
+    assert names == files | weights
     rows = list(csv.DictReader((finished / "trials.csv").read_text().splitlines()))
     assert list(rows[0])[:14] == [
         "trial",

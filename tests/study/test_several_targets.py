@@ -9,6 +9,7 @@ from nas.api import Front, Study
 from nas.objectives import Measurement, parse_objective
 from nas.records import TrialRecord, read_csv
 from nas.space import Architecture
+from nas.space.yaml import parse
 from nas.study.front import close, overlapping
 from nas.study.loop import Limits
 from nas.study.session import open_search
@@ -85,6 +86,22 @@ def test_a_rival_is_close_where_the_interval_decides_dominance(rival, decides):
     mine = trial(0, 0.9, 1.0, 0.05)
     assert close(mine, [rival], OBJECTIVES) == ({"latency_ms": [1.05]} if decides else {})
     assert bool(close(rival, [mine], OBJECTIVES)) == decides
+
+
+def test_one_network_keeps_one_price_and_one_place_on_the_front(tmp_path, digits):
+    space = parse(
+        "input: image\nbody: {conv: {width: 8, stride: 2}}\nhead: {pool: {dropout: {float: [0.0, 0.5]}}}\n"
+        "training: {epochs: 1, optimizer: {sgd: {lr: {float: [0.01, 1.0], log: true}}}}\n"
+    )
+    study = Study(space, digits, out=tmp_path / "run", sampler="random", subset=0.3)
+    study.search(trials=3)
+    front = study.search(trials=5)
+    assert len({r.prices["latency_ms"] for r in front.records}) == 1
+    assert len({m.metrics["accuracy"] for m in front}) == 1
+
+
+def test_the_same_measurement_decides_nothing():
+    assert close(trial(0, 0.9, 1.0, 0.05), [trial(1, 0.8, 1.0, 0.05)], OBJECTIVES) == {}
 
 
 def test_overlap_is_mutual_and_touching_counts():
