@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,7 +201,7 @@ class Front:
         if data_root is not None:
             config = dataclasses.replace(config, data_root=str(data_root))
         if budgets:
-            limits = [Budget.parse(text) for text in budgets]
+            limits = [replace(b, objective=config.plain_name(b.objective)) for b in map(Budget.parse, budgets)]
             kept = [
                 r
                 for r in records
@@ -239,7 +239,13 @@ class Front:
         Raises:
             NasError: the rule cannot be read, or nothing fits it.
         """
-        row = choose(parse_rule(rule), self.records, self.config.parsed_objectives())
+        parsed, plain = parse_rule(rule), self.config.plain_name
+        parsed = replace(
+            parsed,
+            objective=parsed.objective and plain(parsed.objective),
+            budgets=tuple(replace(b, objective=plain(b.objective)) for b in parsed.budgets),
+        )
+        row = choose(parsed, self.records, self.config.parsed_objectives())
         return Member(self, next(r for r in self.records if r.number == row.number))
 
     def to_csv(self, path: str | Path) -> None:

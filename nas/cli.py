@@ -580,6 +580,8 @@ def space_command(
         raise click.UsageError(f"--{option} is for prices; add --prices, or a --budget")
     if pricing and (space is None or as_yaml or as_python):
         raise click.UsageError("--budget and --prices need a SPACE, and go without --yaml and --python")
+    if pricing and samples == 0:
+        raise click.UsageError("--samples is at least 1 where they are priced")
     if space is None:
         for name, file in shipped().items():
             click.echo(f"{name:12} {file.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
@@ -611,7 +613,7 @@ def space_command(
             click.echo(f"  {path} = {str(value).lower() if isinstance(value, bool) else value}")
     if pricing:
         click.echo()
-        _preview(found, 60 if samples is None else max(1, samples), seed, given)
+        _preview(found, 60 if samples is None else samples, seed, given)
 
 
 def _preview(space: Space, samples: int, seed: int, given: dict[str, Any]) -> None:

@@ -82,8 +82,8 @@ class StudyConfig:
             if isinstance(value, bool) or not isinstance(value, kinds):
                 raise NasError(f"{name} must be a {_KINDS[kinds]}, got {value!r}")
         object.__setattr__(self, "runtime", str(Target.parse(self.runtime)))
-        object.__setattr__(self, "objectives", tuple(self._plain(name) for name in self.objectives))
-        budgets = (replace(b, objective=self._plain(b.objective)) for b in map(Budget.parse, self.budgets))
+        object.__setattr__(self, "objectives", tuple(self.plain_name(name) for name in self.objectives))
+        budgets = (replace(b, objective=self.plain_name(b.objective)) for b in map(Budget.parse, self.budgets))
         object.__setattr__(self, "budgets", tuple(map(str, budgets)))
         if not self.objectives:
             raise NasError("a study needs an objective; write e.g. --objective accuracy --objective latency_ms")
@@ -109,7 +109,7 @@ class StudyConfig:
         if self.seed < 0:
             raise NasError(f"seed must be at least 0, got {self.seed}")
 
-    def _plain(self, name: str) -> str:
+    def plain_name(self, name: str) -> str:
         """Return the name of an objective with its target spelled as usual, and without it where it is `runtime`."""
         base, at, target = parse_objective(name).name.partition("@")
         if not at:

@@ -42,6 +42,8 @@ def test_the_front_is_of_all_of_them_and_a_rule_can_name_each(both):
         m.metrics["accuracy"] for m in front
     )
     assert list(front.to_dataframe()[AT]) == [m.metrics[AT] for m in front]
+    assert front.pick("best:latency_ms@onnxruntime where latency_ms@eager:threads=1<=1000").record.on_front
+    assert len(Front.load(both, budgets=["latency_ms@eager:threads=1<=1000"])) == len(front)
     front.plot()
 
 
