@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,7 +200,7 @@ class Front:
         if data_root is not None:
             config = dataclasses.replace(config, data_root=str(data_root))
         if budgets:
-            limits = [replace(b, objective=config.plain_name(b.objective)) for b in map(Budget.parse, budgets)]
+            limits = [config.plain_budget(Budget.parse(text)) for text in budgets]
             kept = [
                 r
                 for r in records
@@ -239,11 +238,11 @@ class Front:
         Raises:
             NasError: the rule cannot be read, or nothing fits it.
         """
-        parsed, plain = parse_rule(rule), self.config.plain_name
+        parsed = parse_rule(rule)
         parsed = replace(
             parsed,
-            objective=parsed.objective and plain(parsed.objective),
-            budgets=tuple(replace(b, objective=plain(b.objective)) for b in parsed.budgets),
+            objective=parsed.objective and self.config.plain_name(parsed.objective),
+            budgets=tuple(map(self.config.plain_budget, parsed.budgets)),
         )
         row = choose(parsed, self.records, self.config.parsed_objectives())
         return Member(self, next(r for r in self.records if r.number == row.number))
@@ -293,14 +292,12 @@ class Front:
         Raises:
             NasError: a target that is none, or not available here.
         """
+        from nas.measure import opened
         from nas.measured import measure_trials, run_meters, write_measured
         from nas.study.limits import training_process
 
         chosen = self.members if members is None else members
-        with training_process(), ExitStack() as stack:
-            meters = run_meters(self.config, self.folder, targets)
-            for meter in meters.values():
-                stack.enter_context(meter)
+        with training_process(), opened(run_meters(self.config, self.folder, targets)) as meters:
             found = measure_trials(self.config, [m.record for m in chosen], self.task, self.folder, meters)
             if csv is not None:
                 write_measured(Path(csv), found, meters)
@@ -374,13 +371,11 @@ class Member:
         Args:
             precision: fp32, int8_dynamic or int8_static; None: the trial's own.
         """
+        from nas.measure import opened
         from nas.ship import ship
         from nas.study.limits import training_process
 
-        with training_process(), ExitStack() as opened:
-            meters = self.front.meters()
-            for meter in meters.values():
-                opened.enter_context(meter)
+        with training_process(), opened(self.front.meters()) as meters:
             return ship(
                 self.front.config,
                 self.record,

@@ -45,6 +45,12 @@ def _data_options(command: _Command) -> _Command:
     return data(root(command))
 
 
+def _targets_option(help_text: str) -> Callable[[_Command], _Command]:
+    """Let a command be told on which targets to measure."""
+    setting = "RUNTIME[:SETTING=VALUE,...]"
+    return click.option("--target", "--runtime", "targets", multiple=True, metavar=setting, help=help_text)
+
+
 class _Commands(click.Group):
     """Commands in the order of use; each ends with one clear message where the user can mend something."""
 
@@ -428,13 +434,8 @@ def export(
 
 @main.command()
 @click.argument("what", metavar="RUN|MODEL.onnx", type=click.Path())
-@click.option(
-    "--target",
-    "--runtime",
-    "targets",
-    multiple=True,
-    metavar="RUNTIME[:SETTING=VALUE,...]",
-    help="Where to measure, e.g. openvino:threads=2; repeat for several.  [default: the run's own, or onnxruntime]",
+@_targets_option(
+    "Where to measure, e.g. openvino:threads=2; repeat for several.  [default: the run's own, or onnxruntime]"
 )
 @click.option("--pick", metavar="RULE", help="Of a run: only the network of this rule; see nas front --help.")
 @click.option("--front", "whole", is_flag=True, help="Of a run: every network of the front.  [default]")
@@ -540,14 +541,7 @@ def _large(n: int) -> str:
     "-b", "--budget", "budgets", multiple=True, help="Say what share of random samples keeps it; repeat for several."
 )
 @click.option("--prices", is_flag=True, help="Say what random samples cost; --budget does too.")
-@click.option(
-    "--target",
-    "--runtime",
-    "targets",
-    multiple=True,
-    metavar="RUNTIME[:SETTING=VALUE,...]",
-    help="Where to measure their latency; repeat for several.  [default: onnxruntime]",
-)
+@_targets_option("Where to measure their latency; repeat for several.  [default: onnxruntime]")
 @click.option("--data", help="What they are for: digits, fashion_mnist, or a .npz file.  [default: digits]")
 @click.option("--data-root", metavar="DIR", help="Folder of data sets that come as files.  [default: data]")
 @click.option("--shape", metavar="SIZES", help="Instead of data: one sample, e.g. 3,32,32.")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,20 +15,20 @@ import numpy as np
 from nas.build import Network, build
 from nas.errors import NasError, RunError
 from nas.export.quantize import Precision
-from nas.measure import OpenMeter, conditions, describe, open_meter
+from nas.measure import OpenMeter, conditions, describe, open_meter, opened
 from nas.measure.onnx_file import OnnxFile, read_shape
 from nas.measure.open import noticed
 from nas.measure.price import Pricer
 from nas.measure.target import Target
 from nas.objectives import DRIFT, LATENCY, Measurement
-from nas.records import TrialRecord, latency_columns, read_json, summary, write_json, write_text
+from nas.records import TrialRecord, latency_columns, read_json, summary, write_json, write_rows
 from nas.rng import torch_seed
 from nas.shapes import Shape
 from nas.ship import Again, load_network, measure_again
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, precision_of
 from nas.study.folder import RunFolder
-from nas.study.meters import open_meters
+from nas.study.meters import open_kept
 from nas.training import torch_seeded
 
 if TYPE_CHECKING:
@@ -99,7 +97,8 @@ def measure_file(
     notes: list[str] = []
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-measure-")))
-        meters = {name: stack.enter_context(open_meter(target)) for name, target in names.items()}
+        meters = {name: open_meter(target) for name, target in names.items()}
+        stack.enter_context(opened(meters))
         given, latencies = file.for_runtimes(scratch), {}
         for name, meter in meters.items():
             latencies[name] = meter.measure(given, file.in_shape)
@@ -216,8 +215,7 @@ def run_meters(config: StudyConfig, folder: RunFolder, targets: Sequence[str] = 
     meters = {}
     for target in names_of(targets).values() if targets else own:
         if target in own:
-            alone = replace(config, runtime=target, objectives=(LATENCY,), budgets=())
-            meters[own[target]] = open_meters(alone, folder)[LATENCY]
+            meters[own[target]] = open_kept(target, folder)
         else:
             meters[f"{LATENCY}@{target}"] = open_meter(target)
     return meters
@@ -249,12 +247,7 @@ def write_measured(
         RunError: a file cannot be written.
     """
     rows = [one.to_row() for one in measured]
-    columns = dict.fromkeys(column for row in sorted(rows, key=len, reverse=True) for column in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_rows(path, rows, dict.fromkeys(column for row in sorted(rows, key=len, reverse=True) for column in row))
     by_target = {str(meter.target): meter for meter in meters.values()}
     kept = {
         "calibrations": {target: meter.calibration.to_dict() for target, meter in by_target.items()},

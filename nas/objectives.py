@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -94,6 +94,10 @@ class Measurement:
     def exact(cls, value: float) -> Measurement:
         """Return a figure known without error."""
         return cls(value, value, value)
+
+    def overlaps(self, other: Measurement) -> bool:
+        """Whether the intervals have a figure in common: neither is known to be the larger one."""
+        return self.low <= other.high and other.low <= self.high
 
 
 Prices = Mapping[str, Measurement]
@@ -207,3 +211,11 @@ class Budget:
 
     def __str__(self) -> str:
         return f"{self.objective}{self.sense}{self.limit:.12g}"
+
+
+def thresholds(budgets: Sequence[Budget]) -> dict[str, list[float]]:
+    """Return `Budget.threshold` of budgets, by the price that each of them limits."""
+    found: dict[str, list[float]] = {}
+    for budget in budgets:
+        found.setdefault(budget.objective, []).append(budget.threshold())
+    return found

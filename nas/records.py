@@ -196,6 +196,15 @@ def write_csv(path: Path, records: Iterable[TrialRecord], columns: Iterable[str]
     write_text(path, "".join(parts))
 
 
+def write_rows(path: Path, rows: Iterable[Mapping[str, object]], columns: Iterable[str]) -> None:
+    """Write any other table as CSV, as `write_csv` does; a cell that a row lacks is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
 def read_csv(path: Path) -> list[TrialRecord]:
     """Read what `write_csv` wrote.
 

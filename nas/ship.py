@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 import tempfile
@@ -24,7 +23,7 @@ from nas.measure import OpenMeter
 from nas.measure.open import NOTICED
 from nas.measure.price import measured_file
 from nas.objectives import DRIFT, Measurement
-from nas.records import TrialRecord, write_text
+from nas.records import TrialRecord, write_rows
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, precision_of
 from nas.study.folder import RunFolder
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
 _WORTH = 0.01
 """Accuracy that an int8 file may lose."""
 
-
 _PROCESSES = 3
+"""How many read a latency that differs from the searched one."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Again:
             return ""
         if self.disturbed:
             why = "measured beside a training that did not pause"
-        elif self.searched.low <= self.file.high and self.file.low <= self.searched.high:
+        elif self.file.overlaps(self.searched):
             why = "within the intervals"
         elif abs(self.drift) > NOTICED:
             why = f"the machine runs {abs(self.drift):.0%} {'slower' if self.drift > 0 else 'faster'} than then"
@@ -299,8 +298,4 @@ def write_table(path: Path, shipped: Sequence[Shipped]) -> None:
     columns, new = list(shipped[0].to_row()), {s.file for s in shipped}
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     kept = [row for row in csv.DictReader(lines) if list(row) == columns and row["file"] not in new]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([*kept, *(s.to_row() for s in shipped)])
-    write_text(path, text.getvalue())
+    write_rows(path, [*kept, *(s.to_row() for s in shipped)], columns)

@@ -29,7 +29,7 @@ def print_front(found: Front, members: Sequence[Member] | None = None) -> None:
     """Print networks as a table on stdout."""
     members = found.members if members is None else members
     best = found.pick("knee").record.number if found.members else None
-    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console = _console(160)
     further = [name for name in found.config.latencies() if name not in PRICES]
     trained = [o.name for o in found.config.parsed_objectives() if not o.cheap]
     names = [*trained, PRICES[0], *further, *PRICES[1:]]
@@ -72,7 +72,7 @@ def print_shipped(shipped: Sequence[Shipped]) -> None:
         said = (s.precision, f"{s.accuracy_file:.4f} ({s.accuracy_torch:.4f})") if quantised else ()
         row = (str(s.trial), s.weights, *said, f"{s.max_difference:.1e}", "\n".join(searched), "\n".join(again))
         table.add_row(*map(escape, (*row, str(s.size_bytes), s.verdict, s.file)))
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = _console(200)
     console.print(table, highlight=False)
 
 
@@ -91,7 +91,7 @@ def print_measured(measured: Sequence[MeasuredTrial]) -> None:
             ratio = f"{again.file.value / again.searched.value:.3f}" if again and again.searched else ""
             row = (str(one.trial), name, searched, now, ratio, one.verdict(name), one.weights, one.blocks)
             table.add_row(*map(escape, row))
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = _console(200)
     console.print(table, highlight=False)
 
 
@@ -99,7 +99,7 @@ def print_preview(found: Preview) -> None:
     """Print the share that keeps each budget, then the quantiles of each price."""
     from nas.study.preview import QUANTILES  # loads torch, which a front can do without
 
-    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console = _console(160)
     if found.budgets:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("budget", "keep it", "share", "95 % interval"):
@@ -118,3 +118,8 @@ def print_preview(found: Preview) -> None:
     for name, values in found.quantiles().items():
         table.add_row(name, *(figure(name, value) for value in values))
     console.print(table, highlight=False)
+
+
+def _console(width: int) -> Console:
+    """Return what prints on stdout: as wide as the terminal, or `width` characters where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
 import warnings
@@ -141,6 +142,19 @@ def quiet_session(model: Path | bytes, *, threads: int = 1) -> onnxruntime.Infer
     except Exception as error:  # ONNX Runtime has a class for each status, below Exception
         place = "the model in memory" if isinstance(model, bytes) else model
         raise NasError(f"{place}: ONNX Runtime cannot load it: {error}\n  write it again with 'nas export'") from error
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Keep to oneself what libraries warn and advise: it would end up within a search's progress."""
+    disabled = logging.root.manager.disable
+    logging.disable(max(disabled, logging.WARNING))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 @contextmanager

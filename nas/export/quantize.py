@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -14,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 
 from nas.errors import NasError
-from nas.export.onnx import quiet_session, written_whole
+from nas.export.onnx import quiet_session, silence, written_whole
 
 if TYPE_CHECKING:
     import onnx
@@ -72,7 +69,7 @@ def quantize(onnx_path: Path, out: Path, precision: str, samples: np.ndarray) ->
     Reference: Jacob et al., CVPR 2018, https://arxiv.org/abs/1712.05877.
     """
     onnx_path, out = Path(onnx_path), Path(out)
-    with tempfile.TemporaryDirectory(prefix="nas-int8-") as scratch, _silence():
+    with tempfile.TemporaryDirectory(prefix="nas-int8-") as scratch, silence():
         model = _simplified(onnx_path, Path(scratch) / "simple.onnx")
         weights = _layers(model, _WEIGHTED[precision])
         if not weights:
@@ -221,16 +218,3 @@ def _floats(path: Path) -> set[str]:
     import onnx
 
     return {w.name for w in onnx.load(path).graph.initializer if w.data_type == onnx.TensorProto.FLOAT}
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep to oneself what the library advises: to do before what was done before."""
-    disabled = logging.root.manager.disable
-    logging.disable(max(disabled, logging.WARNING))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)

@@ -12,5 +12,6 @@ from nas.measure.open import OpenMeter as OpenMeter
 from nas.measure.open import conditions as conditions
 from nas.measure.open import noticed as noticed
 from nas.measure.open import open_meter as open_meter
+from nas.measure.open import opened as opened
 from nas.measure.runtimes import RUNTIMES as RUNTIMES
 from nas.measure.runtimes import Runtime as Runtime

@@ -65,7 +65,6 @@ class MeterApart:
         """The calibration that all measurements share."""
         if self._calibration is None:
             found = self._ask({"calibration": None})
-            self.disturbed += not found["quiet"]
             self._calibration = Calibration.from_dict(found["calibration"])
         return self._calibration
 
@@ -88,7 +87,6 @@ class MeterApart:
         """
         request = {"path": str(path), "in_shape": in_shape, "limits": [*limits]}
         found = self._ask({**request, "calibration": self.calibration.to_dict()})
-        self.disturbed += not found["quiet"]
         self.drifts.append(found["drift"])
         return Measurement(*found["measurement"])
 
@@ -134,6 +132,7 @@ class MeterApart:
         found: dict[str, Any] = json.loads(answer)
         if "error" in found:
             raise (RunError if found["of_run"] or request.get("path") is None else NasError)(found["error"])
+        self.disturbed += not found["quiet"]
         return found
 
     def _start(self) -> subprocess.Popen[str]:

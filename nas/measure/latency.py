@@ -192,8 +192,8 @@ def reference_time_ms(
 
     Neighbours only ever add time, and come in bursts: read on a shared machine, blocks took 0.039 ms or, at times most
     of them, 0.044 to 0.050, and hardly anything between. A block is short enough to fall between two bursts, the
-    pauses spread the blocks over half a second, and the decile forgets the disturbed ones, up to nine in ten. The
-    minimum would be the one block in which the clock ran fastest.
+    pauses spread the blocks over a quarter of a second, and the decile forgets the disturbed ones, up to nine in ten.
+    The minimum would be the one block in which the clock ran fastest.
     """
     medians = []
     with _without_gc():

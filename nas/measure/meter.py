@@ -23,7 +23,6 @@ _STIR = 0.08
 """Share by which the reference may be slower than of late. A neighbour who is none of ours and stays for a whole
 measurement slows a candidate more than it: once it was 24 % slower and the candidate read 48 % too slow."""
 
-
 _SMALL_BYTES = 2**20
 """Up to this size a file is measured with two untimed runs before each timed one instead of five, within 0.3 %."""
 

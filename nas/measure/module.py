@@ -26,7 +26,8 @@ def price_module(module: nn.Module, in_shape: Shape, meter: Measures, onnx_path:
     Raises:
         NasError: the network cannot be exported, counted or run.
 
-    Cost: 20-80 ms for nets of 0.005-0.15 ms, more than half of it the latency; at most about a second for slow ones.
+    Cost: 76 ms in the median over the image space, half of it the export and a third the latency; some seconds at most
+    for slow ones (results/latency/price.json).
     """
     export_onnx(module, in_shape, onnx_path)
     return {LATENCY: meter.measure(onnx_path, in_shape), **count(module, in_shape, onnx_path)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -106,7 +106,7 @@ class OnnxFile:
             takers = ", ".join(name for name in RUNTIMES if RUNTIMES[name].takes == "onnx")
             raise NasError(f"{self.path}: {target} builds the networks of a run and takes no ONNX files; take {takers}")
         if self.batch not in (None, target.batch):
-            wanted = _with_batch(target, self.batch or 1)
+            wanted = replace(target, batch=self.batch or 1)
             raise NasError(
                 f"{self.path}: its batch is fixed to {self.batch}, and {target} is to run {target.batch}\n"
                 f"  measure with --target {wanted}, or write the file with a batch of any size"
@@ -217,12 +217,6 @@ def _in_shape(axes: list[int | str] | None, name: str, shape: Shape | None, path
 
 def _open(axis: int | str) -> bool:
     return not isinstance(axis, int)
-
-
-def _with_batch(target: Target, batch: int) -> Target:
-    from dataclasses import replace
-
-    return replace(target, batch=batch)
 
 
 def _take_float(model: ModelProto, given: ValueInfoProto, dtype: str) -> None:

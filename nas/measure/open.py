@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -47,6 +48,15 @@ def open_meter(target: str, calibration: Calibration | None = None) -> OpenMeter
 
         return MeterElsewhere(parsed, calibration)
     return MeterApart(target, calibration)
+
+
+@contextmanager
+def opened(meters: Mapping[str, OpenMeter]) -> Iterator[Mapping[str, OpenMeter]]:
+    """Close meters at the end of the block, whatever ends it."""
+    with ExitStack() as stack:
+        for meter in meters.values():
+            stack.enter_context(meter)
+        yield meters
 
 
 NOTICED = 0.1

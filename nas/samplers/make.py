@@ -53,19 +53,19 @@ def make_sampler(
     if name not in SAMPLERS:
         raise NasError(did_you_mean("sampler", name, [*SAMPLERS, "optuna:<class>"]))
     factory = SAMPLERS[name]
-    known = set(inspect.signature(factory).parameters) - {"space", "objectives", "gated", "describe", "screen"}
+    parameters = inspect.signature(factory).parameters
+    known = set(parameters) - {"space", "objectives", "gated", "describe", "screen"}
     for option in options:
         if option not in known:
             raise NasError(f"sampler {spec!r}: {did_you_mean('argument', option, known)}")
-        usual = inspect.signature(factory).parameters[option].default
+        usual = parameters[option].default
         if type(options[option]) is not type(usual) and not (type(usual) is float and type(options[option]) is int):
             raise NasError(f"sampler {spec!r}: {option} is of type {type(usual).__name__}, got {options[option]!r}")
     if "seed" in known:
         options.setdefault("seed", seed)
     options.setdefault("gated", any(o.cheap for o in objectives) if gated is None else gated)
-    for name, help_ in (("describe", describe), ("screen", screen)):
-        if name in inspect.signature(factory).parameters:
-            options[name] = help_
+    helpers = {"describe": describe, "screen": screen}
+    options |= {argument: helpers[argument] for argument in helpers if argument in parameters}
     try:
         return factory(space, objectives, **options)  # type: ignore[arg-type]  # names checked above
     except TypeError as error:

@@ -83,8 +83,8 @@ class StudyConfig:
                 raise NasError(f"{name} must be a {_KINDS[kinds]}, got {value!r}")
         object.__setattr__(self, "runtime", str(Target.parse(self.runtime)))
         object.__setattr__(self, "objectives", tuple(self.plain_name(name) for name in self.objectives))
-        budgets = (replace(b, objective=self.plain_name(b.objective)) for b in map(Budget.parse, self.budgets))
-        object.__setattr__(self, "budgets", tuple(map(str, budgets)))
+        budgets = tuple(str(self.plain_budget(Budget.parse(text))) for text in self.budgets)
+        object.__setattr__(self, "budgets", budgets)
         if not self.objectives:
             raise NasError("a study needs an objective; write e.g. --objective accuracy --objective latency_ms")
         for name in self.objectives:
@@ -116,6 +116,10 @@ class StudyConfig:
             return base
         spelled = str(Target.parse(target))
         return base if spelled == self.runtime else f"{base}@{spelled}"
+
+    def plain_budget(self, budget: Budget) -> Budget:
+        """Return a budget on `plain_name` of its objective."""
+        return replace(budget, objective=self.plain_name(budget.objective))
 
     def latencies(self) -> dict[str, str]:
         """Return the target of each latency that a study measures, by name of the price; the first is `runtime`'s."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,12 +49,11 @@ def write_quantised(
     path: Path,
     precision: Precision,
     samples: np.ndarray,
-    metadata: Mapping[str, str] = {},
 ) -> None:
     """Write `network` to `path` in 8 bits; see `quantize` for arguments and errors."""
     exported = path.with_name(f"{path.stem}.fp32{path.suffix}")
     try:
-        export_onnx(network, in_shape, exported, metadata=metadata)
+        export_onnx(network, in_shape, exported)
         quantize(exported, path, precision, samples)
     finally:
         exported.unlink(missing_ok=True)

@@ -80,7 +80,6 @@ class Evaluator:
         self.config, self.task, self.pricer = config, task, pricer
         self._known: dict[Architecture, Candidate] = {}
         self._described: dict[str, tuple[float, float, float]] = {}
-        self._samples = calibration(task, config.seed)
         objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
         self.screener = Screener(config.space, task.in_shape, task.n_outputs, objectives, budgets)
         named = [*objectives, *(parse_objective(b.objective) for b in budgets)]
@@ -227,11 +226,12 @@ class Evaluator:
         precision = precision_of(self.config.space, arch)
         if precision == "fp32":
             return None
+        samples = calibration(self.task, self.config.seed)
         pause()
         try:
             with as_trial_failed(), tempfile.TemporaryDirectory(dir=self.pricer.scratch, prefix=".price-") as scratch:
                 path = Path(scratch) / "network.onnx"
-                write_quantised(network, self.task.in_shape, path, precision, self._samples)
+                write_quantised(network, self.task.in_shape, path, precision, samples)
                 return judge_file(path, self.task.x_val, self.task.y_val, pause)
         except NasError as error:
             raise TrialFailed(str(error).splitlines()[0]) from error

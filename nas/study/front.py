@@ -34,7 +34,7 @@ def close(record: TrialRecord, front: Sequence[TrialRecord], objectives: Sequenc
         mine, rest = record.prices[name], [o for o in objectives if o.name != name]
         for rival in front:
             theirs = rival.prices[name]
-            if mine != theirs and mine.low <= theirs.high and theirs.low <= mine.high:  # equal: one network
+            if mine != theirs and mine.overlaps(theirs):  # equal: one network
                 gaps = [o.loss(record.metrics[o.name]) - o.loss(rival.metrics[o.name]) for o in rest]
                 if all(gap >= 0 for gap in gaps) or all(gap <= 0 for gap in gaps):
                     found.setdefault(name, []).append(theirs.value)
@@ -47,8 +47,6 @@ def overlapping(records: Sequence[TrialRecord]) -> dict[int, list[int]]:
     for a in records:
         for b in records:
             shared = [n for n in a.prices if is_latency(n) and n in b.prices]
-            if a is not b and any(
-                a.prices[n].low <= b.prices[n].high and b.prices[n].low <= a.prices[n].high for n in shared
-            ):
+            if a is not b and any(a.prices[n].overlaps(b.prices[n]) for n in shared):
                 found.setdefault(a.number, []).append(b.number)
     return found

@@ -18,15 +18,21 @@ def open_meters(config: StudyConfig, folder: RunFolder) -> dict[str, OpenMeter]:
     Raises:
         RunError: it kept none.
     """
+    return {name: open_kept(target, folder) for name, target in config.latencies().items()}
+
+
+def open_kept(target: str, folder: RunFolder) -> OpenMeter:
+    """Return the meter of one target of a run, with the calibration that it kept.
+
+    Raises:
+        RunError: it kept none.
+    """
     machine = read_json(folder.machine)
     kept, alone = machine.get("calibrations"), machine.get("calibration")  # the latter of version 0.1.0
-    kept = kept if isinstance(kept, dict) else {config.runtime: alone}
-    meters = {}
-    for name, target in config.latencies().items():
-        if not isinstance(kept.get(target), dict):
-            raise RunError(f"{folder.machine}: holds no calibration of {target}; latencies cannot be compared")
-        meters[name] = open_meter(target, Calibration.from_dict(kept[target]))
-    return meters
+    found = kept.get(target) if isinstance(kept, dict) else alone
+    if not isinstance(found, dict):
+        raise RunError(f"{folder.machine}: holds no calibration of {target}; latencies cannot be compared")
+    return open_meter(target, Calibration.from_dict(found))
 
 
 def calibrate(meters: Mapping[str, OpenMeter], storage: Storage, folder: RunFolder) -> None:

@@ -17,9 +17,9 @@ import torch
 from scipy.stats import binomtest
 
 from nas.data import Task
-from nas.measure import OpenMeter, open_meter
+from nas.measure import OpenMeter, open_meter, opened
 from nas.measure.price import Pricer
-from nas.objectives import Budget
+from nas.objectives import Budget, thresholds
 from nas.rng import generator
 from nas.shapes import Shape
 from nas.study.check import check_task
@@ -124,14 +124,14 @@ def preview(config: StudyConfig, task: Task, *, samples: int = 60, seconds: floa
     """
     check_task(config.space, task)
     budgets, rng = config.parsed_budgets(), generator(config.seed, "samples")
-    limits = {b.objective: [c.threshold() for c in budgets if c.objective == b.objective] for b in budgets}
     with ExitStack() as stack:
         stack.enter_context(training_process())
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nas-preview-")))
-        meters = {name: stack.enter_context(open_meter(target)) for name, target in config.latencies().items()}
+        meters = {name: open_meter(target) for name, target in config.latencies().items()}
+        stack.enter_context(opened(meters))
         for meter in meters.values():
             meter.calibration  # noqa: B018  # made before the first sample, and no part of its time
-        pricer = Pricer(meters, task.in_shape, scratch, limits, calibration(task, config.seed))
+        pricer = Pricer(meters, task.in_shape, scratch, thresholds(budgets), calibration(task, config.seed))
         evaluator, started = Evaluator(config, task, pricer), time.monotonic()
         drawn: list[Candidate] = []
         while len(drawn) < samples and (not drawn or time.monotonic() - started < seconds):

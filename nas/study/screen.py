@@ -27,7 +27,7 @@ class Screener:
     def __init__(
         self, space: Space, in_shape: Shape, n_outputs: int, objectives: Sequence[Objective], budgets: Sequence[Budget]
     ) -> None:
-        self.space, self.objectives, self.budgets = space, objectives, budgets
+        self.objectives, self.budgets = objectives, budgets
         names = {o.name for o in objectives} | {b.objective for b in budgets}
         self.names = sorted(filter(is_latency, names))
         """The latencies that are predicted."""

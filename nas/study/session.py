@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +12,9 @@ import sqlalchemy
 
 from nas.data import Task, load_task
 from nas.errors import NasError, RunError
-from nas.measure import open_meter
+from nas.measure import open_meter, opened
 from nas.measure.price import Pricer
-from nas.objectives import Objective
+from nas.objectives import Objective, thresholds
 from nas.rng import generator
 from nas.samplers import Price, make_sampler
 from nas.study.check import check_space, check_targets, check_task
@@ -89,9 +89,7 @@ def open_search(
     check_task(config.space, task)
     if not resume:
         folder.create()
-    with folder.locked(), training_process(), ExitStack() as opened:
-        for meter in meters.values():
-            opened.enter_context(meter)
+    with folder.locked(), training_process(), opened(meters):
         folder.clear_scratch()
         url = storage_url or _sqlite(folder.path / "study.db")
         name = folder.path.resolve().name if storage_url else config.space.name
@@ -111,10 +109,8 @@ def open_search(
                 _undo(folder)
             raise
         records, interrupted = storage.load()
-        decided_at = {b.objective: [c.threshold() for c in budgets if c.objective == b.objective] for b in budgets}
-        pricer = Pricer(
-            meters, task.in_shape, folder.path, decided_at, calibration(task, config.seed), folder.keep_price
-        )
+        samples = calibration(task, config.seed)
+        pricer = Pricer(meters, task.in_shape, folder.path, thresholds(budgets), samples, folder.keep_price)
         evaluator = Evaluator(config, task, pricer)
         search = Search(
             evaluator=evaluator,

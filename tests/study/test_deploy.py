@@ -128,7 +128,8 @@ def test_accuracy_and_loss_are_those_of_the_file(evaluator, digits, tmp_path, pr
 
 def test_a_file_that_cannot_be_written_is_a_failed_trial(evaluator, monkeypatch):
     candidate = evaluator.candidate(arch("int8_static"))
-    monkeypatch.setattr(evaluator, "_samples", np.zeros((4, 1, 5, 8), np.float32))
+    wrong = np.zeros((4, 1, 5, 8), np.float32)
+    monkeypatch.setattr("nas.study.evaluate.calibration", lambda task, seed: wrong)
     record, network = evaluator.train(4, candidate)
     assert (record.state, network) == ("failed", None)
     assert "cannot be quantised as int8_static" in record.reason

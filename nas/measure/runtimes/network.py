@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.errors import BuildError, NasError
+from nas.export.onnx import silence
 from nas.measure import reference
 from nas.measure.runtimes.base import Opened, Runtime, place
 from nas.shapes import Shape
@@ -124,16 +121,3 @@ class NetworkTaker(Runtime):
     @abstractmethod
     def load_module(self, module: nn.Module, inputs: Tensor) -> Opened:
         """Make `module`, in eval mode, ready to run on `inputs`."""
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Keep warnings to oneself: they tell what torch thinks of itself, and would end up within a search's progress."""
-    disabled = logging.root.manager.disable
-    logging.disable(max(disabled, logging.WARNING))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)

@@ -256,8 +256,10 @@ class TPE:
             hoped = np.log(worth + _TINY) + np.log(expected.keeps + _TINY) + bonus
             return hoped - self.thrift * expected.log_seconds
 
-        made = None if self.screen is None else [self.activity.architecture(row, rng) for row in rows]
-        predicted = None if self.screen is None or made is None else self.screen(made)
+        made = predicted = None
+        if self.screen is not None:
+            made = [self.activity.architecture(row, rng) for row in rows]
+            predicted = self.screen(made)
         expected = outlook.expect(rows, predicted=predicted)
         promised = promise(expected, bonus)
         order = np.argsort(-promised, kind="stable")
