@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from nas.api import Front
 from nas.blocks import BLOCKS
 from nas.errors import NasError, RunError
 from nas.export.onnx import export_onnx, quiet_session
-from nas.measure import count_macs
+from nas.measure import count_macs, opened
 from nas.measure.onnx_file import OnnxFile, read_shape
 from nas.measured import measure_file, measure_trials, run_meters
 from nas.objectives import Measurement
@@ -221,22 +220,18 @@ def test_a_further_target_has_a_calibration_of_its_own(front, tmp_path):
     assert "searched_latency_ms@eager" not in row
 
 
-def test_a_network_that_cannot_be_measured_on_one_target_says_why(front):
+def test_a_network_that_cannot_be_measured_on_one_target_says_why(front, monkeypatch):
     """A block of one's own is not known in the process that measures, and an ONNX file asks for none."""
-    if "doubled" not in BLOCKS:
 
-        @BLOCKS.add("doubled")
-        class Doubled(BLOCKS["identity"]):  # type: ignore[misc]
-            def forward(self, x):
-                return 2 * x
+    class Doubled(BLOCKS["identity"]):  # type: ignore[misc]
+        def forward(self, x):
+            return 2 * x
 
+    monkeypatch.setitem(BLOCKS._parts, "doubled", Doubled)
     space = parse("input: image\nbody: {doubled: {}}\nhead: {pool: {}}\n", name="own")
     config = dataclasses.replace(front.config, space=space, objectives=("accuracy",), budgets=())
     record = TrialRecord(0, space.architecture({}), "complete")
-    with ExitStack() as stack:
-        meters = run_meters(config, front.folder, ["onnxruntime", "eager"])
-        for meter in meters.values():
-            stack.enter_context(meter)
+    with opened(run_meters(config, front.folder, ["onnxruntime", "eager"])) as meters:
         (one,) = measure_trials(config, [record], front.task, front.folder, meters)
     assert list(one.latencies) == ["latency_ms"]
     assert "cannot be measured" in one.verdict("latency_ms@eager")
