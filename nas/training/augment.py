@@ -45,6 +45,8 @@ def augment(x: Tensor, config: c.Part, rng: Generator) -> Tensor:
             return crop(x, pad, flip, rng)
         case c.Cutout(size=size):
             return cutout(x, size, rng)
+        case c.Standard(pad=pad, flip=flip, cutout=size):
+            return cutout(crop(x, pad, flip, rng), size, rng)
         case c.Jitter(std=std):
             return x + std * torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
         case c.TimeShift(max=most):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from nas.errors import NasError, SpaceError, did_you_mean
 from nas.registry import Registry
+from nas.training.checks import check
+from nas.training.fidelity import FULL, Rung, check_rungs
 
 
 class Part:
@@ -27,30 +28,6 @@ class Part:
 OPTIMIZERS = Registry[type[Part]]("optimizer")
 SCHEDULES = Registry[type[Part]]("schedule")
 AUGMENTATIONS = Registry[type[Part]]("augmentation")
-
-
-def _check(config: object, **rules: str) -> None:
-    """Check fields against rules such as "(0, 1]", "int [1, inf)" or "bool".
-
-    Raises:
-        SpaceError: its text begins with the field's name, so that a caller can put a path before it.
-    """
-    for name, rule in rules.items():
-        value: Any = getattr(config, name)
-        if rule == "bool":
-            if not isinstance(value, bool):
-                raise SpaceError(f"{name} must be true or false, got {value!r}")
-            continue
-        whole, interval = rule.startswith("int "), rule.removeprefix("int ")
-        numeric = isinstance(value, Integral) if whole else isinstance(value, Real)
-        if isinstance(value, bool) or not numeric:
-            hint = "; YAML reads 1e-3 as text, write 1.0e-3" if isinstance(value, str) else ""
-            raise SpaceError(f"{name} must be {'a whole number' if whole else 'a number'}, got {value!r}{hint}")
-        low, high = map(float, interval[1:-1].split(","))
-        above = value > low if interval[0] == "(" else value >= low
-        below = value < high if interval[-1] == ")" else value <= high
-        if not (above and below):  # false for NaN as well
-            raise SpaceError(f"{name} must be in {interval}, got {value!r}")
 
 
 # --- optimizers -----------------------------------------------------------------------------------------------------
@@ -72,7 +49,7 @@ class Sgd(Part):
     """L2 penalty on weights of two or more axes; norms and biases are left alone, by every optimizer."""
 
     def __post_init__(self) -> None:
-        _check(self, lr="(0, inf)", momentum="[0, 1)", nesterov="bool", weight_decay="[0, inf)")
+        check(self, lr="(0, inf)", momentum="[0, 1)", nesterov="bool", weight_decay="[0, inf)")
 
 
 @OPTIMIZERS.add("adam")
@@ -91,7 +68,7 @@ class Adam(Part):
     """L2 penalty, added to the gradient (and so scaled by Adam's division)."""
 
     def __post_init__(self) -> None:
-        _check(self, lr="(0, inf)", beta1="[0, 1)", beta2="[0, 1)", weight_decay="[0, inf)")
+        check(self, lr="(0, inf)", beta1="[0, 1)", beta2="[0, 1)", weight_decay="[0, inf)")
 
 
 @OPTIMIZERS.add("adamw")
@@ -110,7 +87,7 @@ class AdamW(Part):
     """Memory of the mean squared gradient."""
 
     def __post_init__(self) -> None:
-        _check(self, lr="(0, inf)", weight_decay="[0, inf)", beta1="[0, 1)", beta2="[0, 1)")
+        check(self, lr="(0, inf)", weight_decay="[0, inf)", beta1="[0, 1)", beta2="[0, 1)")
 
 
 @OPTIMIZERS.add("rmsprop")
@@ -125,7 +102,7 @@ class RmsProp(Part):
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self, lr="(0, inf)", alpha="[0, 1)", momentum="[0, 1)")
+        check(self, lr="(0, inf)", alpha="[0, 1)", momentum="[0, 1)")
 
 
 # --- schedules: a factor on the learning rate, per step -------------------------------------------------------------
@@ -146,7 +123,7 @@ class Cosine(Part):
     """Share of all steps."""
 
     def __post_init__(self) -> None:
-        _check(self, warmup="[0, 1)")
+        check(self, warmup="[0, 1)")
 
 
 @SCHEDULES.add("onecycle")
@@ -161,7 +138,7 @@ class OneCycle(Part):
     """Share of all steps on the way up."""
 
     def __post_init__(self) -> None:
-        _check(self, warmup="[0, 1)")
+        check(self, warmup="[0, 1)")
 
 
 @SCHEDULES.add("step")
@@ -174,7 +151,7 @@ class Step(Part):
     """What one drop leaves of the learning rate."""
 
     def __post_init__(self) -> None:
-        _check(self, drops="int [1, inf)", factor="(0, 1)")
+        check(self, drops="int [1, inf)", factor="(0, 1)")
 
 
 # --- augmentations: per sample, on the standardised training batch, where zero is the mean of a channel -------------
@@ -200,7 +177,7 @@ class Crop(Part):
     layouts: ClassVar[tuple[str, ...]] = ("map",)
 
     def __post_init__(self) -> None:
-        _check(self, pad="int [0, inf)", flip="bool")
+        check(self, pad="int [0, inf)", flip="bool")
 
 
 @AUGMENTATIONS.add("cutout")
@@ -214,7 +191,27 @@ class Cutout(Part):
     layouts: ClassVar[tuple[str, ...]] = ("map",)
 
     def __post_init__(self) -> None:
-        _check(self, size="int [0, inf)")
+        check(self, size="int [0, inf)")
+
+
+@AUGMENTATIONS.add("standard")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standard(Part):
+    """What small images are usually trained with: `Crop`, then `Cutout`."""
+
+    pad: int = 2
+    """Pixels; a sample moves by up to this many, each way and on each axis."""
+
+    flip: bool = False
+    """Mirror half of the samples. Not for digits or letters."""
+
+    cutout: int = 8
+    """Side of the square of zeros, in pixels."""
+
+    layouts: ClassVar[tuple[str, ...]] = ("map",)
+
+    def __post_init__(self) -> None:
+        check(self, pad="int [0, inf)", flip="bool", cutout="int [0, inf)")
 
 
 @AUGMENTATIONS.add("jitter")
@@ -226,7 +223,7 @@ class Jitter(Part):
     """In standard deviations of the channel."""
 
     def __post_init__(self) -> None:
-        _check(self, std="[0, inf)")
+        check(self, std="[0, inf)")
 
 
 @AUGMENTATIONS.add("timeshift")
@@ -240,7 +237,7 @@ class TimeShift(Part):
     layouts: ClassVar[tuple[str, ...]] = ("tokens",)
 
     def __post_init__(self) -> None:
-        _check(self, max="int [0, inf)")
+        check(self, max="int [0, inf)")
 
 
 # --- all together ---------------------------------------------------------------------------------------------------
@@ -251,7 +248,7 @@ PARTS: dict[str, Registry[type[Part]]] = {"optimizer": OPTIMIZERS, "schedule": S
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """One training, in full. A cheaper fidelity is `dataclasses.replace(config, epochs=..., subset=...)`."""
+    """One training, in full. Where it can be set aside is `dataclasses.replace(config, rungs=...)`."""
 
     epochs: int = 10
     """Passes over the training samples; the schedule is stretched to them."""
@@ -272,9 +269,21 @@ class TrainConfig:
     subset: float = 1.0
     """Share of the training samples, the same of every class. Validation is never cut."""
 
+    mixup: float = 0.0
+    """Of the Beta distribution that says in which shares two samples are mixed, both parameters; 0: not at all.
+    Zhang et al., ICLR 2018. https://arxiv.org/abs/1710.09412"""
+
+    average: float = 0.1
+    """Share of the steps so far that the averaged weights look back on, which are judged and kept; 0: the weights as
+    the last step left them, 0.5: the mean over all steps. See `nas.training.average`."""
+
+    rungs: tuple[Rung, ...] = FULL
+    """Where a training can be judged and set aside. A study's, alike for all its networks: not a choice of a space."""
+
     def __post_init__(self) -> None:
-        _check(self, epochs="int [1, inf)", batch_size="int [1, inf)", subset="(0, 1]")
-        _check(self, label_smoothing="[0, 1)", clip_norm="[0, inf)")
+        check(self, epochs="int [1, inf)", batch_size="int [1, inf)", subset="(0, 1]")
+        check(self, label_smoothing="[0, 1)", clip_norm="[0, inf)", mixup="[0, inf)", average="[0, 0.5]")
+        check_rungs(self.rungs)
         for name, table in PARTS.items():
             part = getattr(self, name)
             if not isinstance(part, tuple(table[known] for known in table)):
@@ -295,11 +304,14 @@ class TrainConfig:
         nas.errors.SpaceError: training.optimizer.sgd.lr must be in (0, inf), got -1
         """
         values = {key: _part(PARTS[key], v, f"{path}.{key}") if key in PARTS else v for key, v in _items(tree, path)}
+        if isinstance(texts := values.get("rungs"), list):
+            values["rungs"] = tuple(map(Rung.parse, texts))
         return _build(cls, values, path)
 
     def to_tree(self) -> dict[str, Any]:
         """Return the tree that `from_tree` reads, every field written out."""
         tree = {f.name: getattr(self, f.name) for f in fields(self)}
+        tree["rungs"] = [str(rung) for rung in self.rungs]
         for name, table in PARTS.items():
             part = tree[name]
             known = next(known for known in table if table[known] is type(part))

@@ -1,5 +1,6 @@
 """Configs check themselves, and a tree of plain values reads and writes them."""
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import SpaceError
-from nas.training import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, TrainConfig
+from nas.training import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Rung, TrainConfig, rungs
 from nas.training.config import PARTS, AdamW, Cosine, NoAugment, Sgd
 
 ALL = [(key, name) for key, table in PARTS.items() for name in table]
@@ -19,11 +20,21 @@ ALL = [(key, name) for key, table in PARTS.items() for name in table]
 def test_defaults():
     assert TrainConfig.from_tree({}) == TrainConfig()
     assert TrainConfig() == TrainConfig(
-        epochs=10, batch_size=128, optimizer=AdamW(), schedule=Cosine(), augment=NoAugment(), clip_norm=5.0, subset=1.0
+        epochs=10,
+        batch_size=128,
+        optimizer=AdamW(),
+        schedule=Cosine(),
+        augment=NoAugment(),
+        label_smoothing=0.0,
+        clip_norm=5.0,
+        subset=1.0,
+        mixup=0.0,
+        average=0.1,
+        rungs=(Rung(1.0),),
     )
     assert set(OPTIMIZERS) == {"sgd", "adam", "adamw", "rmsprop"}
     assert set(SCHEDULES) == {"constant", "cosine", "onecycle", "step"}
-    assert set(AUGMENTATIONS) == {"none", "crop", "cutout", "jitter", "timeshift"}
+    assert set(AUGMENTATIONS) == {"none", "crop", "cutout", "standard", "jitter", "timeshift"}
 
 
 @pytest.mark.parametrize(("key", "name"), ALL)
@@ -56,6 +67,9 @@ def test_every_number_of_every_part_is_checked(key, name):
             "augment": st.sampled_from(sorted(AUGMENTATIONS)),
             "label_smoothing": st.floats(0, 0.9),
             "subset": st.floats(0.01, 1),
+            "mixup": st.floats(0, 2),
+            "average": st.floats(0, 0.5),
+            "rungs": st.sampled_from([["1"], ["0.3", "1"], ["1/9,subset=0.5,resolution=0.7", "1/3", "1"]]),
         }
     )
 )
@@ -80,12 +94,22 @@ def test_to_tree_and_back(tree):
         ({"batch_size": 64.0}, r"^training\.batch_size must be a whole number, got 64\.0"),
         ({"epochs": True}, r"^training\.epochs must be a whole number, got True"),
         ({"subset": 30}, r"^training\.subset must be in \(0, 1\], got 30"),
+        ({"average": 0.6}, r"^training\.average must be in \[0, 0\.5\], got 0\.6"),
+        ({"mixup": -1}, r"^training\.mixup must be in \[0, inf\), got -1"),
+        ({"rungs": "0.1"}, r"^training\.rungs must be a tuple of Rung, got '0\.1'"),
+        ({"rungs": ["0.3", "0.1"]}, r"^training\.rungs must have shares that increase, got 0\.1 after 0\.3"),
         (["epochs"], r"^training: expected 'field: value' pairs"),
     ],
 )
 def test_errors_name_the_path(tree, words):
     with pytest.raises(SpaceError, match=words):
         TrainConfig.from_tree(tree)
+
+
+def test_rungs_are_in_the_tree_so_that_trainings_that_differ_in_them_have_different_keys():
+    config = dataclasses.replace(TrainConfig(), rungs=rungs("auto"))
+    assert config.to_tree()["rungs"] == ["1/27", "1/9", "1/3", "1"]
+    assert TrainConfig.from_tree(config.to_tree()) == config != TrainConfig()
 
 
 def test_a_part_in_the_wrong_place():

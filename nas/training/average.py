@@ -1,0 +1,83 @@
+"""Averages over the weights that a training passes through, which say more than the last ones while it is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class Average:
+    """Polynomial-decay average of all floating-point parameters and buffers, a batch norm's statistics among them.
+
+    After t steps the weights of step s count in proportion to about s**gamma, so that the average looks back on the
+    same share of the training however long that was: the mean age of what it holds is t / (gamma + 2).
+
+    At a high learning rate the weights jump about a valley whose bottom is near their mean; so a rung in the middle of
+    a training is judged nearly as if the learning rate had come down for it.
+
+    The running statistics of a batch norm, with their usual memory of ten batches or so, hold their initial values for
+    long after the first dozen steps, where a cheap rung may end. Until they would forget by themselves, they are made
+    to look back on the same share of the steps; a training learns from its batches' own statistics, and is none the
+    different.
+
+    Shamir & Zhang, Stochastic gradient descent for non-smooth optimization, ICML 2013, sec. 4.
+    https://arxiv.org/abs/1212.1824
+
+    Cost: 12 bytes of traffic per parameter and step; 1 % of a step of a small MLP, 0.1 % of a convolutional net's.
+    """
+
+    def __init__(self, module: nn.Module, share: float) -> None:
+        """Watch `module`, whose tensors must stay where they are.
+
+        Args:
+            share: mean age, as a share of the steps so far, in (0, 0.5].
+        """
+        self._gamma = 1 / share - 2
+        watched = {name: t for name, t in module.state_dict().items() if t.is_floating_point()}
+        self._names, self._weights = list(watched), list(watched.values())
+        self._means = [t.clone() for t in self._weights]
+        self._norms = [
+            (m, m.momentum) for m in module.modules() if isinstance(m, _BatchNorm) and m.momentum is not None
+        ]
+
+    def before(self, step: int) -> None:
+        """Have the batch norms forget what they should in this step, counted from 1, that comes."""
+        for norm, usual in self._norms:
+            norm.momentum = max(usual, self._rate(step))
+
+    def after(self, step: int) -> None:
+        """Take in the weights as this step, counted from 1, has left them."""
+        torch._foreach_lerp_(self._means, self._weights, self._rate(step))
+
+    def _rate(self, step: int) -> float:
+        """Return how much of the average is new after a step."""
+        return (self._gamma + 1) / (step + self._gamma)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Have the averages in the module for the length of a block."""
+        weights = [t.clone() for t in self._weights]
+        self.apply()
+        try:
+            yield
+        finally:
+            torch._foreach_copy_(self._weights, weights)
+
+    def apply(self) -> None:
+        """Leave the averages in the module, and its batch norms as they were found."""
+        torch._foreach_copy_(self._weights, self._means)
+        for norm, usual in self._norms:
+            norm.momentum = usual
+
+    def state(self) -> dict[str, Tensor]:
+        """Return a copy of the averages by their names in the module."""
+        return {name: t.clone() for name, t in zip(self._names, self._means, strict=True)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        for name, mean in zip(self._names, self._means, strict=True):
+            mean.copy_(state[name])

@@ -1,0 +1,116 @@
+"""What a stretch of a training learns from: which samples, in which order, and how they are changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas.data import stratified
+from nas.rng import generator, torch_seed
+from nas.training.augment import augment
+from nas.training.config import TrainConfig
+from nas.training.fidelity import Stretch, samples_of_pass
+from nas.training.resolution import reduce
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples to learn from, as the network sees them."""
+
+    inputs: Tensor
+    """(N, *in_shape); (H, W) may be smaller."""
+
+    labels: Tensor
+    """(N,)"""
+
+    others: Tensor | None = None
+    """(N,) labels of what was mixed in; None: nothing was."""
+
+    share: float = 1.0
+    """That `labels` have in the mixture."""
+
+    def loss(self, logits: Tensor, smoothing: float) -> Tensor:
+        """Mean cross-entropy in nats; of a mixture, the mixture of both."""
+        loss = F.cross_entropy(logits, self.labels, label_smoothing=smoothing)
+        if self.others is None:
+            return loss
+        return self.share * loss + (1 - self.share) * F.cross_entropy(logits, self.others, label_smoothing=smoothing)
+
+
+class Feed:
+    """The batches of one stretch.
+
+    The order is the lap's, and everything else random the stretch's: what is drawn for one purpose moves nothing of
+    another, and a stretch begins the same whatever process ran the one before.
+
+    Attributes:
+        batches: indices into the samples, (N,) each.
+        device: of the samples.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        pool: Tensor | None,
+        config: TrainConfig,
+        stretch: Stretch,
+        number: int,
+        *,
+        seed: int,
+        size: tuple[int, int] | None,
+        layout: torch.memory_format,
+    ) -> None:
+        """Prepare a stretch of the training that `seed` owns.
+
+        Args:
+            x: (n, *in_shape) and y: (n,), all training samples.
+            pool: indices of those to draw from; None: all.
+            number: of the stretch, from 0 over the whole training.
+            size: sides (H, W) that images are reduced to; None: as they are.
+            layout: in memory, of what the network is given.
+        """
+        self._x, self._y, self._config = x, y, config
+        self._size, self._layout, self.device = size, layout, x.device
+        self._augmenting = _torch_generator(x, seed, "augment", number)
+        if config.mixup:
+            self._mixing, self._shares = _torch_generator(x, seed, "mixup", number), generator(seed, "mixup", number)
+
+        shuffling = _torch_generator(x, seed, "shuffle", stretch.lap)
+        n = len(x) if pool is None else len(pool)
+        lap: list[Tensor] = []
+        for _ in range(stretch.passes):
+            order = torch.randperm(n, generator=shuffling, device=x.device)[: samples_of_pass(n, config.batch_size)]
+            lap += (order if pool is None else pool[order]).split(config.batch_size)
+        self.batches = lap[stretch.first_batch : stretch.first_batch + stretch.n_steps]
+
+    def load(self, chosen: Tensor) -> Batch:
+        """Return the samples `chosen`, augmented, mixed and reduced."""
+        labels = self._y[chosen]
+        inputs = augment(self._x[chosen], self._config.augment, self._augmenting)
+        others, share = None, 1.0
+        if alpha := self._config.mixup:
+            share = float(self._shares.beta(alpha, alpha))
+            partner = torch.randperm(len(chosen), generator=self._mixing, device=chosen.device)
+            inputs, others = torch.lerp(inputs[partner], inputs, share), labels[partner]
+        if self._size is not None:
+            inputs = reduce(inputs, self._size)
+        return Batch(inputs.contiguous(memory_format=self._layout), labels, others, share)
+
+
+def pool(y: Tensor, share: float, seed: int) -> Tensor | None:
+    """Return the indices of about a share of the samples, every class with its own; None for all of them.
+
+    A larger share contains a smaller one, but for single samples at the rounding.
+    """
+    if share == 1:
+        return None
+    chosen = stratified(y.cpu().numpy(), share, generator(seed, "subset"), leave=0)
+    return torch.from_numpy(chosen).to(y.device)
+
+
+def _torch_generator(x: Tensor, seed: int, purpose: str, number: int) -> torch.Generator:
+    return torch.Generator(device=x.device).manual_seed(torch_seed(seed, purpose, number))

@@ -1,0 +1,33 @@
+"""What training tells while it runs: plain values, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How good a network is on some samples."""
+
+    accuracy: float
+    """Share of samples whose largest logit is the right one."""
+
+    loss: float
+    """Mean cross-entropy in nats, without label smoothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLog:
+    """What a training gave up to the end of an epoch, or of a rung."""
+
+    epochs: float
+    """Samples seen so far, in passes over the training set."""
+
+    train_loss: float
+    """Mean over the batches since the entry before, as they were trained on: augmented, smoothed, in training mode."""
+
+    scores: Scores | None
+    """On `evaluate_on`, then."""
+
+    train_seconds: float
+    """Wall time of training since its start, without evaluation and pauses."""
