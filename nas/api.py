@@ -119,13 +119,22 @@ class Study:
         return study
 
     def search(
-        self, trials: int | None = None, time_limit: float | str | None = None, *, watcher: Watcher | None = None
+        self,
+        trials: int | None = None,
+        time_limit: float | str | None = None,
+        *,
+        plateau: int | None = None,
+        workers: int = 1,
+        watcher: Watcher | None = None,
     ) -> Front:
         """Search until so many trials are trained (of this study, earlier ones included) or the time is over.
 
         Args:
-            trials: None: no limit but time; 50 where there is neither.
+            trials: None: no limit but the others; 50 where there is none.
             time_limit: seconds, or text such as '15m'.
+            plateau: end after so many trainings that did not add to the hypervolume of the front.
+            workers: processes that train, one core each; 1: this one. A script that asks for more keeps what it does
+                under `if __name__ == "__main__":`, since each of them imports it.
         Returns:
             The front found so far; call again to go on.
         """
@@ -134,9 +143,12 @@ class Study:
 
         if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials < 1):
             raise NasError(f"trials must be an integer of at least 1, got {trials!r}")
-        if trials is None and time_limit is None:
+        for name, number in (("plateau", plateau), ("workers", workers)):
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+                raise NasError(f"{name} must be an integer of at least 1, got {number!r}")
+        if trials is None and time_limit is None and plateau is None:
             trials = 50
-        limits = Limits(trials, None if time_limit is None else seconds(time_limit))
+        limits = Limits(trials, None if time_limit is None else seconds(time_limit), plateau)
         if self.task is None:
             self.task = load_data(self.config, download=self.download)
         with open_search(
@@ -147,6 +159,7 @@ class Study:
             storage_url=self.storage,
             resume=self.resumed,
             watcher=watcher,
+            workers=workers,
         ) as search:
             ended = search.run()
         self.resumed = True

@@ -28,10 +28,6 @@ DEFAULT_TRIALS = 80
 DEFAULT_SECONDS = 180.0
 """A search without --trials and --time-limit ends at whichever comes first."""
 
-LEAST_TRIAL_SECONDS = 60.0
-"""A training may take a tenth of --time-limit, but at least this, unless --trial-time-limit is given."""
-
-
 _SAY_EVERY = 3.0
 """Seconds between two lines of a retraining."""
 
@@ -109,7 +105,28 @@ def main() -> None:
 @click.option(
     "--trial-time-limit",
     metavar="TIME",
-    help="A training that takes longer fails.  [default: a tenth of --time-limit, at least 60 s]",
+    help="A training that takes longer fails.  [default: a tenth of --time-limit, at least 10 s]",
+)
+@click.option(
+    "--plateau",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="End after N trainings that did not add to the hypervolume of the front.",
+)
+@click.option(
+    "-w",
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Processes that train, one core each.  [default: 1, in the process of the search]",
+)
+@click.option(
+    "--rung",
+    "rungs",
+    multiple=True,
+    metavar="SHARE",
+    help="Where a training may be stopped for better ones: a share of a full one, as 1/9 or '0.3,resolution=0.5'; "
+    "repeat for several; 'none': nowhere.  [default: 1/27, 1/9, 1/3, as far as the data are large enough]",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of every trial, whatever the space says.")
 @click.option("--subset", type=float, help="Share of the training samples that trials are trained on.  [default: 1]")
@@ -143,6 +160,8 @@ def search(
     trials: int | None,
     time_limit: str | None,
     trial_time_limit: str | None,
+    plateau: int | None,
+    workers: int,
     storage: str | None,
     download: bool,
     quiet: bool,
@@ -163,7 +182,7 @@ def search(
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other")
     limit_s = None if time_limit is None else seconds(time_limit)
-    if trials is None and limit_s is None:
+    if trials is None and limit_s is None and plateau is None:
         trials, limit_s = DEFAULT_TRIALS, DEFAULT_SECONDS
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
     if trial_time_limit is not None:
@@ -183,11 +202,12 @@ def search(
             open_search(
                 config,
                 folder,
-                Limits(trials, limit_s, None if limit_s is None else max(LEAST_TRIAL_SECONDS, limit_s / 10)),
+                Limits(trials, limit_s, plateau),
                 storage_url=storage,
                 resume=resume,
                 watcher=_watcher(stack, quiet, verbose),
                 download=download,
+                workers=workers,
             )
         )
         if not quiet:
@@ -196,6 +216,8 @@ def search(
     again = ["nas search --resume --out", shlex.quote(str(folder.path))]
     again += [f"--trials {trials}"] if trials is not None else []
     again += [f"--time-limit {time_limit or f'{limit_s:g}s'}"] if limit_s is not None else []
+    again += [f"--plateau {plateau}"] if plateau is not None else []
+    again += [f"--workers {workers}"] if workers > 1 else []
     again += [f"--storage {shlex.quote(storage)}"] if storage is not None else []
     _say_end(opened, ended, quiet, " ".join(again))
 
@@ -246,6 +268,7 @@ def _limits(opened: Search) -> str:
     limits, trial_s = opened.limits, opened.trial_limit_s
     ends = [f"{limits.trials} trainings"] if limits.trials is not None else []
     ends += [readable(limits.seconds)] if limits.seconds is not None else []
+    ends += [f"{limits.plateau} trainings without progress"] if limits.plateau is not None else []
     each = "" if trial_s is None else f"; {readable(trial_s)} for one training (--trial-time-limit)"
     return " or ".join(ends) + each
 
@@ -263,6 +286,7 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
         why = {
             "trials": "all trials done",
             "time": "the time is over",
+            "plateau": "the front has stopped growing",
             "interrupted": "interrupted; nothing finished is lost",
             "exhausted": "the sampler finds nothing that is new: the space seems exhausted",
         }[ended]
@@ -290,8 +314,9 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
 
 def _counts(opened: Search) -> str:
     states = [r.state for r in opened.records]
-    words = {"complete": "complete", "failed": "failed", "over_budget": "over budget", "duplicate": "duplicate"}
-    return ", ".join(f"{states.count(state)} {word}" for state, word in words.items() if state in states) or "no trials"
+    words = ("complete", "stopped_early", "failed", "over_budget", "duplicate")
+    counted = [f"{states.count(word)} {word.replace('_', ' ')}" for word in words if word in states]
+    return ", ".join(counted) or "no trials"
 
 
 @main.command()
@@ -344,7 +369,8 @@ def retrain(
     def say(seed: int, log: EpochLog) -> None:
         if time.monotonic() - said[0] > _SAY_EVERY:
             said[0] = time.monotonic()
-            click.echo(f"seed {seed + 1} of {seeds}: epoch {log.epoch}, training loss {log.train_loss:.4f}", err=True)
+            words = f"epoch {log.epochs:.3g}, training loss {log.train_loss:.4f}"
+            click.echo(f"seed {seed + 1} of {seeds}: {words}", err=True)
 
     said = [time.monotonic()]
     member = Front.load(run, data=data, data_root=data_root).pick(pick)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
-import numpy as np
-
 from nas.durations import readable
 from nas.objectives import Objective, is_latency
-from nas.pareto import hypervolume
 from nas.records import TrialRecord
+from nas.study.front import relative_hypervolume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from nas.study.loop import Search
     from nas.training import EpochLog
 
-_BOX = 10
 _LINE_EVERY = 5.0
 """Seconds between two plain lines, unless --verbose."""
 
@@ -42,7 +39,7 @@ class LineProgress:
     def training(self, number: int, candidate: Candidate, search: Search) -> None:
         """Nothing: a line a trial is enough."""
 
-    def epoch(self, log: EpochLog) -> None:
+    def progress(self, number: int, log: EpochLog) -> None:
         """Nothing."""
 
 
@@ -54,7 +51,7 @@ class LiveProgress:
 
         self.console, self.verbose = console, verbose
         self._search: Search | None = None
-        self._now = ""
+        self._now: dict[int, str] = {}
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> LiveProgress:
@@ -66,7 +63,8 @@ class LiveProgress:
 
     def recorded(self, record: TrialRecord, search: Search) -> None:
         """Take the new state in."""
-        self._search, self._now = search, ""
+        self._search = search
+        self._now.pop(record.number, None)
         if self.verbose:
             self.console.print(trial_line(record), highlight=False)
 
@@ -74,12 +72,12 @@ class LiveProgress:
         """Show what trains."""
         self._search = search
         latency = candidate.prices["latency_ms"].value if candidate.prices else float("nan")
-        self._now = f"trial {number} ({latency:.3g} ms)"
+        self._now[number] = f"trial {number} ({latency:.3g} ms)"
 
-    def epoch(self, log: EpochLog) -> None:
+    def progress(self, number: int, log: EpochLog) -> None:
         """Show how it goes."""
         if log.scores is not None:
-            self._now = f"{self._now.split(':')[0]}: epoch {log.epoch}, accuracy {log.scores.accuracy:.3f}"
+            self._now[number] = f"trial {number}: epoch {log.epochs:.3g}, accuracy {log.scores.accuracy:.3f}"
 
     def _render(self) -> Any:
         from rich.table import Table
@@ -92,7 +90,8 @@ class LiveProgress:
             return table
         for name, value in status(self._search).items():
             table.add_row(name, value)
-        table.add_row("now", self._now or "choosing and pricing")
+        for i, line in enumerate(self._now.values() or ["choosing and pricing"]):
+            table.add_row("" if i else "now", line)
         return table
 
 
@@ -100,7 +99,8 @@ def status(search: Search) -> dict[str, str]:
     """Return how a search stands, as words by name."""
     states = [r.state for r in search.records]
     wanted = f" of {search.limits.trials}" if search.limits.trials is not None else ""
-    failed = f", {n} failed" if (n := states.count("failed")) else ""
+    failed = f", {n} stopped early" if (n := states.count("stopped_early")) else ""
+    failed += f", {n} failed" if (n := states.count("failed")) else ""
     rejected = f"{states.count('over_budget')} over budget, {states.count('duplicate')} duplicate"
     front = search.front()
     complete = [r for r in search.records if r.state == "complete"]
@@ -142,30 +142,6 @@ def figure(name: str, value: float) -> str:
         if value >= 0.9995 * scale:  # what rounds to 1M is no 1e+03k
             return f"{value / scale:.3g}{letter}"
     return f"{value:.0f}"
-
-
-def relative_hypervolume(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> float:
-    """Return the hypervolume of the front, in boxes from the best to the worst value of the first ten trials.
-
-    Costs count on a log scale. The box stands still after ten trials, so from then on the figure never falls; it is
-    above 1 where the search has left the box.
-
-    Args:
-        complete: complete trials in the order of their numbers.
-    """
-    losses = np.array([[_scaled(o, r.metrics[o.name]) for o in objectives] for r in complete])
-    losses = losses[np.isfinite(losses).all(axis=1)] if len(losses) else losses
-    if len(losses) < 2:
-        return 0.0
-    low, high = losses[:_BOX].min(axis=0), losses[:_BOX].max(axis=0)
-    unit = (losses - low) / np.where(high > low, high - low, 1.0)
-    return float(hypervolume(unit, np.ones(len(objectives))))
-
-
-def _scaled(objective: Objective, value: float) -> float:
-    if objective.cheap and value > 0:
-        value = float(np.log10(value))
-    return objective.loss(value)
 
 
 def _best(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> str:

@@ -20,7 +20,7 @@ State: TypeAlias = Literal["complete", "over_budget", "stopped_early", "duplicat
 COLUMNS = (
     *("trial", "state", "on_front", "accuracy", "latency_ms", "latency_ms_low", "latency_ms_high", "macs"),
     *("n_params", "size_bytes", "epochs", "train_seconds", "fingerprint", "architecture"),
-    *("loss", "duplicate_of", "reason", "peak_bytes"),
+    *("loss", "duplicate_of", "reason", "peak_bytes", "rung", "share", "epoch_seconds", "epoch_seconds_predicted"),
 )
 """First columns of trials.csv and front.csv. Those of a study follow: three for each further target, one for each
 parameter path, empty where it is inactive."""
@@ -52,16 +52,22 @@ class TrialRecord:
     Attributes:
         number: the trial's number within its study, from 0.
         arch: the choices used.
-        state: complete, over_budget (priced, never trained), stopped_early, duplicate (equal to an earlier trial,
-            not trained again) or failed.
+        state: complete, over_budget (priced, never trained), stopped_early (before the end of its training), duplicate
+            (equal to an earlier trial, not trained again) or failed.
         prices: figures known before training, by name; empty where the network could not be built.
         scores: figures known after training (accuracy, loss), on validation data.
-        epochs: epochs trained; 0 where there was no training.
-        train_seconds: wall time of training and validating, in seconds.
+        epochs: trained, in passes over the training set, such as 0.3; 0 where there was no training.
+        train_seconds: wall time of building, training and validating, in seconds.
         key: names the network built and its training, so that equal trials are known.
         duplicate_of: the trial that this one equals.
-        reason: why it failed, or which budget it is over.
-        curve: validation accuracy after each epoch.
+        reason: why it failed, which budget it is over, or where and why its training was stopped.
+        curve: (epochs, validation accuracy) as they were judged.
+        rung: how many rungs of its training it has finished.
+        rung_scores: scores at the end of each of these; not in a CSV.
+        share: of its full training that it has had; 1 where it is complete.
+        paused: stopped early, and may yet go on.
+        epoch_seconds: of training alone, a pass over the training set.
+        epoch_seconds_predicted: the same, as predicted before the training.
     """
 
     number: int
@@ -69,13 +75,19 @@ class TrialRecord:
     state: State
     prices: Mapping[str, Measurement] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
-    epochs: int = 0
+    epochs: float = 0
     train_seconds: float = 0.0
     key: str = ""
     duplicate_of: int | None = None
     reason: str = ""
-    curve: tuple[float, ...] = ()
+    curve: tuple[tuple[float, float], ...] = ()
     on_front: bool = False
+    rung: int = 0
+    rung_scores: tuple[Mapping[str, float], ...] = ()
+    share: float = 0.0
+    paused: bool = False
+    epoch_seconds: float = 0.0
+    epoch_seconds_predicted: float = 0.0
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -93,7 +105,13 @@ class TrialRecord:
             "key": self.key,
             "duplicate_of": self.duplicate_of,
             "reason": self.reason,
-            "curve": list(self.curve),
+            "curve": [list(point) for point in self.curve],
+            "rung": self.rung,
+            "rung_scores": [dict(scores) for scores in self.rung_scores],
+            "share": self.share,
+            "paused": self.paused,
+            "epoch_seconds": self.epoch_seconds,
+            "epoch_seconds_predicted": self.epoch_seconds_predicted,
         }
 
     @classmethod
@@ -110,7 +128,13 @@ class TrialRecord:
             key=kept["key"],
             duplicate_of=kept["duplicate_of"],
             reason=kept["reason"],
-            curve=tuple(kept["curve"]),
+            curve=tuple(_point(i, point) for i, point in enumerate(kept["curve"], start=1)),
+            rung=kept.get("rung", 0),  # version 0.1.0 trained all in full
+            rung_scores=tuple(kept.get("rung_scores", ())),
+            share=kept.get("share", 1.0 if kept["state"] == "complete" else 0.0),
+            paused=kept.get("paused", False),
+            epoch_seconds=kept.get("epoch_seconds", 0.0),
+            epoch_seconds_predicted=kept.get("epoch_seconds_predicted", 0.0),
         )
 
     def to_row(self) -> dict[str, object]:
@@ -119,12 +143,16 @@ class TrialRecord:
             "trial": self.number,
             "state": self.state,
             "on_front": "true" if self.on_front else "false",
-            "epochs": self.epochs or "",
+            "epochs": f"{self.epochs:.4g}" if self.epochs else "",
             "train_seconds": f"{self.train_seconds:.3f}" if self.train_seconds else "",
             "fingerprint": self.arch.fingerprint(),
             "architecture": self.arch.to_json(),
             "duplicate_of": "" if self.duplicate_of is None else self.duplicate_of,
             "reason": self.reason,
+            "rung": self.rung or "",
+            "share": f"{self.share:.4g}" if self.share else "",
+            "epoch_seconds": f"{self.epoch_seconds:.4g}" if self.epoch_seconds else "",
+            "epoch_seconds_predicted": f"{self.epoch_seconds_predicted:.4g}" if self.epoch_seconds_predicted else "",
         }
         cells |= self.scores
         for name, price in self.prices.items():
@@ -136,7 +164,7 @@ class TrialRecord:
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> TrialRecord:
-        """Undo `to_row`; the curve and the key are not in a CSV.
+        """Undo `to_row`; the curve and the key are not in a CSV, nor is what may go on.
 
         Raises:
             ValueError, KeyError: the row is not one of ours.
@@ -153,12 +181,22 @@ class TrialRecord:
             state=row["state"],  # type: ignore[arg-type]
             prices=prices,
             scores={name: float(row[name]) for name in ("accuracy", "loss") if row.get(name)},
-            epochs=int(row["epochs"] or 0),
+            epochs=float(row["epochs"] or 0),
             train_seconds=float(row["train_seconds"] or 0),
             duplicate_of=int(row["duplicate_of"]) if row["duplicate_of"] else None,
             reason=row["reason"],
             on_front=row["on_front"] == "true",
+            rung=int(row.get("rung") or 0),
+            share=float(row.get("share") or (row["state"] == "complete")),
+            epoch_seconds=float(row.get("epoch_seconds") or 0),
+            epoch_seconds_predicted=float(row.get("epoch_seconds_predicted") or 0),
         )
+
+
+def _point(index: int, kept: Any) -> tuple[float, float]:
+    """Return a point of a curve; version 0.1.0 kept the accuracy after each epoch alone."""
+    epochs, accuracy = kept if isinstance(kept, list) else (index, kept)
+    return float(epochs), float(accuracy)
 
 
 def mark_front(records: Sequence[TrialRecord], front: Iterable[int]) -> list[TrialRecord]:

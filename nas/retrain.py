@@ -18,9 +18,10 @@ from nas.measure.quiet import Pause
 from nas.records import TrialRecord, write_json
 from nas.rng import torch_seed
 from nas.study.config import StudyConfig
-from nas.study.evaluate import train_config
 from nas.study.folder import save_weights
+from nas.study.work import train_config
 from nas.training import evaluate, fit, torch_seeded
+from nas.training.fidelity import FULL
 
 if TYPE_CHECKING:
     from nas.data import Task
@@ -120,7 +121,7 @@ def retrain(
     if (folder / "retrained.json").exists() and not overwrite:
         raise RunError(f"{folder}: trial {record.number} was retrained already; --overwrite does it again")
     train = train_config(config, record.arch)
-    train = dataclasses.replace(train, subset=1.0, epochs=epochs or LONGER * train.epochs)
+    train = dataclasses.replace(train, subset=1.0, rungs=FULL, epochs=epochs or LONGER * train.epochs)
     x_test, y_test = task.test()
     x, y = task.full()
     try:  # before the work, not after it

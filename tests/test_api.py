@@ -34,7 +34,7 @@ def test_search_again_goes_on(tmp_path, tiny, digits):
     assert [r.arch for r in second.records[: len(first.records)]] == [r.arch for r in first.records]
     assert sum(r.train_seconds > 0 for r in second.records) == 4
     resumed = nas.Study.resume(tmp_path / "run", task=digits)
-    assert resumed.config == dataclasses.replace(study.config, data_fingerprint=digits.fingerprint())
+    assert resumed.config == dataclasses.replace(study.config, data_fingerprint=digits.fingerprint(), rungs=("none",))
     assert sum(r.train_seconds > 0 for r in resumed.search(trials=5, time_limit="1m").records) == 5
     with pytest.raises(RunError, match="no such run folder"):
         nas.Study.resume(tmp_path / "elsewhere")
@@ -62,7 +62,7 @@ def test_a_watcher_is_told_everything(tmp_path, tiny, digits):
         def training(self, number, candidate, search):
             self.training_.append(number)
 
-        def epoch(self, log):
+        def progress(self, number, log):
             self.epochs += 1
 
     watcher = Watcher()

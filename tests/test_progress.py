@@ -8,9 +8,10 @@ from rich.console import Console
 
 import nas
 from nas.objectives import OBJECTIVES, Measurement
-from nas.progress import LineProgress, LiveProgress, figure, relative_hypervolume, trial_line
+from nas.progress import LineProgress, LiveProgress, figure, trial_line
 from nas.records import TrialRecord
 from nas.space import Architecture
+from nas.study.front import relative_hypervolume
 
 
 def record(number, accuracy=None, latency=None, state="complete", **more) -> TrialRecord:

@@ -96,7 +96,7 @@ def test_it_trains_on_training_and_validation_data_for_three_times_the_epochs(fr
 
     from nas.build import build
     from nas.rng import torch_seed
-    from nas.study.evaluate import train_config
+    from nas.study.work import train_config
     from nas.training import torch_seeded
 
     number = best.record.number

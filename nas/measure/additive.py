@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,22 +14,36 @@ Work = Mapping[Term, float]
 """The amounts of work of a network, by term."""
 
 NOISE = 0.01
-"""Least standard deviation of a measurement, in its logarithm: what two processes differ by beyond the interval."""
+"""Least standard deviation of a latency, in its logarithm: what two processes differ by beyond the interval."""
 
-_APART = 0.8
-"""Standard deviation of how far a term is from its usual time, in its logarithm, once the speed of all is known."""
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What is thought of times before any was measured; all but the first are standard deviations of logarithms."""
+
+    usual_ns: Callable[[Term], float]
+    """About how long a unit of a term takes."""
+
+    speed: float
+    """Of the machine's speed, which all terms share."""
+
+    apart: float
+    """Of how far a term is from its usual time, once the speed of all is known."""
+
+    error: float
+    """By how much a family of operations is thought to miss the sum of its terms."""
+
+    noise: float
+    """Least of a measurement."""
+
+
+LATENCY = Prior(usual_ns=usual_ns, speed=3.0, apart=0.8, error=0.05, noise=NOISE)
 
 _APART_SEEN = 20
-"""How many terms that thought is worth."""
-
-_SPEED = 3.0
-"""The same of the machine's speed."""
-
-_ERROR = 0.05
-"""By how much a family of operations is thought to miss the sum of its terms, in its logarithm."""
+"""How many terms the thought of how far they are apart is worth."""
 
 _ERROR_SEEN = 5
-"""How many networks that thought is worth."""
+"""How many networks the thought of a family's error is worth."""
 
 _CALIBRATED = 20
 """How many networks it takes to trust half of what the errors of prediction say about their spread."""
@@ -61,6 +75,7 @@ class Additive:
         errors: variance of each family's error.
         spread: variance of apart, as far as it was learned too.
         scale: by which errors of prediction are larger than all that says.
+        prior: what was thought before.
 
     References:
         Cai et al., ProxylessNAS, ICLR 2019, sec. 3.3 (latency as a sum over blocks). https://arxiv.org/abs/1812.00332
@@ -74,27 +89,32 @@ class Additive:
     errors: dict[str, float]
     spread: float
     scale: float
+    prior: Prior = LATENCY
 
     @classmethod
-    def fit(cls, works: Sequence[Work], log_ns: Sequence[float], noise: Sequence[float]) -> Additive:
-        """Fit to measured networks, in whatever order they come.
+    def fit(
+        cls, works: Sequence[Work], log_ns: Sequence[float], noise: Sequence[float], prior: Prior = LATENCY
+    ) -> Additive:
+        """Fit to measured networks, in whatever order they come; without any, the prior is all there is.
 
         Args:
-            works: one for each network, at least one.
+            works: one for each network.
             log_ns: their times, as logarithms.
             noise: standard deviations of these.
 
         Cost: 10-20 ms for 100 networks of 90 terms, 60 ms for 400.
         """
+        if not works:
+            return cls({}, np.zeros(0), 0.0, np.array([[prior.speed**2]]), {}, prior.apart**2, 1.0, prior)
         columns = {term: i for i, term in enumerate(sorted({term for work in works for term in work}))}
         amounts = _matrix(works, columns)
         y, noise_variance = np.array(log_ns), np.array(noise) ** 2
         order = np.lexsort([*amounts.T, noise_variance, y])  # a sum of floats depends on it
         amounts, y, noise_variance = amounts[order], y[order], noise_variance[order]
-        usual = _log_usual(columns)
+        usual = _log_usual(columns, prior)
         families, member = _families(columns)
-        spread = _APART**2
-        errors = np.full(len(families), _ERROR**2)
+        spread = prior.apart**2
+        errors = np.full(len(families), prior.error**2)
         apart = np.zeros(1 + len(columns))  # the first is the speed
         apart[0] = np.median(y - _log_sum(amounts, usual)[0])
         trust = np.ones(len(y))
@@ -105,7 +125,7 @@ class Additive:
             parts = (shares @ member) ** 2  # (n, n_families)
             untailed = noise_variance + parts @ errors
             variance = untailed / trust
-            precision = np.array([_SPEED**-2] + [1 / spread] * len(columns))
+            precision = np.array([prior.speed**-2] + [1 / spread] * len(columns))
             covariance = np.linalg.inv((slope.T / variance) @ slope + np.diag(precision))
             leverage = ((slope @ covariance) * slope).sum(axis=1) / variance
             step = covariance @ (slope.T @ (residual / variance) - precision * apart)
@@ -118,10 +138,10 @@ class Additive:
             ):
                 step /= 2
             squares = residual**2 + leverage * variance  # expected, the sum being unsure
-            errors = _expected_errors(errors, parts, untailed, squares * trust)
+            errors = _expected_errors(errors, parts, untailed, squares * trust, prior.error)
             trust = (_TAIL + 1) / (_TAIL + squares / untailed)
             told = float((apart[1:] ** 2 + covariance.diagonal()[1:]).sum())
-            spread = (told + _APART_SEEN * _APART**2) / (len(columns) + _APART_SEEN)
+            spread = (told + _APART_SEEN * prior.apart**2) / (len(columns) + _APART_SEEN)
             apart = apart + step
             if float(np.abs(step).max()) <= _STILL:
                 break
@@ -130,20 +150,20 @@ class Additive:
         tail = max(float(np.quantile(left_out, 0.95, method="higher")) / 1.96, 0.3)
         scale = math.exp(math.log(tail) * len(y) / (len(y) + _CALIBRATED))
         times, of = usual + apart[0] + apart[1:], dict(zip(families, errors, strict=True))
-        return cls(columns, times, float(apart[0]), covariance, of, spread, scale)
+        return cls(columns, times, float(apart[0]), covariance, of, spread, scale, prior)
 
     def predict(self, works: Sequence[Work]) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation, (n,) each, of the logarithm of the time in ns that would be measured."""
         new = sorted({term for work in works for term in work} - set(self.columns))
         n = len(self.columns)
         columns = self.columns | {term: n + i for i, term in enumerate(new)}
-        times = np.concatenate([self.log_times, _log_usual(new) + self.speed])
+        times = np.concatenate([self.log_times, _log_usual(new, self.prior) + self.speed])
         log_sum, shares = _log_sum(_matrix(works, columns), times)
         slope = np.concatenate([np.ones((len(works), 1)), shares[:, :n]], axis=1)
         families, member = _families(columns)
-        errors = np.array([self.errors.get(family, _ERROR**2) for family in families])
+        errors = np.array([self.errors.get(family, self.prior.error**2) for family in families])
         variance = ((slope @ self.covariance) * slope).sum(axis=1) + (shares @ member) ** 2 @ errors
-        variance += self.spread * (shares[:, n:] ** 2).sum(axis=1) + NOISE**2
+        variance += self.spread * (shares[:, n:] ** 2).sum(axis=1) + self.prior.noise**2
         return log_sum, self.scale * np.sqrt(variance)
 
 
@@ -155,8 +175,8 @@ def _matrix(works: Sequence[Work], columns: Mapping[Term, int]) -> np.ndarray:
     return amounts
 
 
-def _log_usual(columns: Iterable[Term]) -> np.ndarray:
-    return np.log([usual_ns(term) for term in columns])
+def _log_usual(columns: Iterable[Term], prior: Prior) -> np.ndarray:
+    return np.log([prior.usual_ns(term) for term in columns])
 
 
 def _families(columns: Iterable[Term]) -> tuple[list[str], np.ndarray]:
@@ -186,15 +206,18 @@ def _misfit(
     return float((missed**2 / variance).sum() + (precision * apart**2).sum())
 
 
-def _expected_errors(errors: np.ndarray, parts: np.ndarray, variance: np.ndarray, squares: np.ndarray) -> np.ndarray:
+def _expected_errors(
+    errors: np.ndarray, parts: np.ndarray, variance: np.ndarray, squares: np.ndarray, thought: float
+) -> np.ndarray:
     """Return the variances of the families' errors after a step of expectation maximisation.
 
     Args:
         errors: (n_families,) before it.
         parts: (n, n_families) squared shares.
         variance: (n,) of the whole error of each network, `squares` (n,) its expected square.
+        thought: standard deviation of an error before any was seen.
     """
     weight = errors * parts / variance[:, None]
     expected = errors * (1 - weight) + errors * weight * (squares / variance)[:, None]
     there = parts > 0
-    return ((expected * there).sum(axis=0) + _ERROR_SEEN * _ERROR**2) / (there.sum(axis=0) + _ERROR_SEEN)
+    return ((expected * there).sum(axis=0) + _ERROR_SEEN * thought**2) / (there.sum(axis=0) + _ERROR_SEEN)

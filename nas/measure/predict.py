@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
 
+from nas.blocks.operations import Operation
 from nas.build import walk_tree
 from nas.errors import NasError
 from nas.measure.additive import NOISE, Additive, Work
@@ -16,6 +17,7 @@ from nas.measure.terms import Term, terms
 from nas.objectives import Measurement
 from nas.shapes import Shape
 from nas.space import Architecture, Space
+from nas.space.tree import Tree
 
 LEAST = 8
 """With fewer measurements than this nothing is said."""
@@ -49,12 +51,12 @@ class LatencyPredictor:
     """
 
     def __init__(self, space: Space, in_shape: Shape, n_outputs: int) -> None:
-        self.space, self.in_shape, self.n_outputs = space, in_shape, n_outputs
+        self.space = space
+        self._unbuilt = Unbuilt(in_shape, n_outputs)
         self._works: list[Work] = []
         self._log_ns: list[float] = []
         self._noise: list[float] = []
         self._model: Additive | None = None
-        self._built: dict[Any, tuple[Shape, Work]] = {}
 
     def __len__(self) -> int:
         """Return how many measurements were learned."""
@@ -99,22 +101,9 @@ class LatencyPredictor:
             BuildError: it cannot be built.
             SpaceError: it is of another space.
         """
-        total: dict[Term, float] = defaultdict(float, {("network", "node"): 1.0})
-
-        def make(part: Any, *arguments: Any) -> Shape:
-            if "plan" in vars(part):  # an inherited one tells of the parent
-                out_shape, operations = part.plan(*arguments)
-                works: Iterable[Work] = map(terms, operations)
-            else:
-                out_shape, work = self._build(part, arguments)
-                works = (work,)
-            for work in works:
-                for term, amount in work.items():
-                    total[term] += amount
-            return cast(Shape, out_shape)
-
         tree = self.space.resolve(arch)
-        walk_tree(tree, self.in_shape, self.n_outputs, make)
+        total = self._unbuilt.total(tree, terms)
+        total["network", "node"] = 1.0
         deploy = tree.get("deploy")
         precision = deploy.get("precision", "fp32") if isinstance(deploy, dict) else "fp32"
         suffix = "" if precision == "fp32" else f"/{precision}"  # other code runs it, in other times
@@ -125,6 +114,51 @@ class LatencyPredictor:
             return self.describe(arch)
         except NasError:
             return None
+
+
+class Unbuilt:
+    """Amounts of work in networks that are not built.
+
+    A part of one's own without a plan is built, once for each shape it meets; no module is kept.
+
+    Args:
+        in_shape: of one sample, without the batch axis.
+    """
+
+    def __init__(self, in_shape: Shape, n_outputs: int) -> None:
+        self.in_shape, self.n_outputs = in_shape, n_outputs
+        self._built: dict[Any, tuple[Shape, Work]] = {}
+
+    def total(
+        self,
+        tree: dict[str, Tree],
+        of: Callable[[Operation], Work],
+        of_built: Callable[[Work], Work] = lambda work: work,
+    ) -> dict[Term, float]:
+        """Return the sum over the parts of a resolved tree.
+
+        Args:
+            of: the work of an operation.
+            of_built: the same of what was built, from its "node" (layers), "macs", "moved" and "weights".
+        Raises:
+            BuildError: it cannot be built.
+        """
+        total: dict[Term, float] = defaultdict(float)
+
+        def make(part: Any, *arguments: Any) -> Shape:
+            if "plan" in vars(part):  # an inherited one tells of the parent
+                out_shape, operations = part.plan(*arguments)
+                works: Iterable[Work] = map(of, operations)
+            else:
+                out_shape, work = self._build(part, arguments)
+                works = (of_built(work),)
+            for work in works:
+                for term, amount in work.items():
+                    total[term] += amount
+            return cast(Shape, out_shape)
+
+        walk_tree(tree, self.in_shape, self.n_outputs, make)
+        return total
 
     def _build(self, part: Any, arguments: tuple[Any, ...]) -> tuple[Shape, Work]:
         if (part, arguments) not in self._built:

@@ -15,6 +15,7 @@ from nas.records import latency_columns, write_text
 from nas.space import Space
 from nas.space.write import Dumper
 from nas.space.yaml import Loader, parse
+from nas.training.fidelity import FULL, Rung, rungs
 
 _NO_DIFFERENCE = ("space", "data", "data_root", "data_fingerprint", "trial_time_limit_s")
 """Compared otherwise (the space, the data), or free to change."""
@@ -70,8 +71,12 @@ class StudyConfig:
     subset: float = 1.0
     """Share of the training samples that a trial is trained on, in (0, 1]. Validation is never cut."""
 
+    rungs: tuple[str, ...] = ("auto",)
+    """Where a training may be stopped for others: shares of a full one, such as '0.1', '0.3,resolution=0.5'; 'none':
+    nowhere; 'auto' (1/27, 1/9, 1/3, as far as they are worth judging at) becomes such a list when a search starts."""
+
     trial_time_limit_s: float | None = None
-    """A training that takes longer is a failed trial."""
+    """A training that takes longer is a failed trial, and one that is sure to is not begun."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "warm_start", _folders(self.warm_start))
@@ -81,6 +86,8 @@ class StudyConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, kinds):
                 raise NasError(f"{name} must be a {_KINDS[kinds]}, got {value!r}")
+        given = (self.rungs,) if isinstance(self.rungs, str) else self.rungs
+        object.__setattr__(self, "rungs", tuple(map(str, given)) or ("none",))
         object.__setattr__(self, "runtime", str(Target.parse(self.runtime)))
         object.__setattr__(self, "objectives", tuple(self.plain_name(name) for name in self.objectives))
         budgets = tuple(str(self.plain_budget(Budget.parse(text))) for text in self.budgets)
@@ -140,6 +147,16 @@ class StudyConfig:
         """Return the budgets themselves."""
         return tuple(Budget.parse(text) for text in self.budgets)
 
+    def parsed_rungs(self) -> tuple[Rung, ...]:
+        """Return the rungs of every training; the last of them is the full one.
+
+        'auto' that was not settled (`nas.study.rungs`) is none.
+
+        Raises:
+            SpaceError: they cannot be read, or are not in order.
+        """
+        return FULL if self.rungs in (("none",), ("auto",)) else rungs(self.rungs)
+
     def write(self, path: Path, version: str) -> None:
         """Write the resolved config; the space goes in whole, so that the file is enough to go on."""
         plain = {
@@ -166,6 +183,7 @@ class StudyConfig:
             raise RunError(f"{path}: not YAML: {error}") from None
         try:
             fields = {name: value for name, value in plain.items() if name not in ("nas", "space_name", "space")}
+            fields.setdefault("rungs", ["none"])  # version 0.1.0 trained all in full
             space = parse(plain["space"], f"{path}:space", str(plain["space_name"]))
             return cls(space=space, **fields)
         except (AttributeError, KeyError, TypeError) as error:
@@ -190,6 +208,8 @@ class StudyConfig:
             found.append(f"space: {other.space.name} (another tree) instead of {self.space.name}")
         for f in dataclasses.fields(self):
             mine, theirs = getattr(self, f.name), getattr(other, f.name)
+            if f.name == "rungs" and theirs == ("auto",):
+                continue  # goes on with those of the run
             if f.name not in _NO_DIFFERENCE and mine != theirs:
                 found.append(f"{f.name}: {_said(theirs)} instead of {_said(mine)}")
         return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ class RunFolder:
         self.front = self.path / "front.csv"
         self.picture = self.path / "front.png"
         self.checkpoints = self.path / "checkpoints"
+        self.paused = self.path / "paused"
+        self.shared = self.path / ".data"
         self.exports = self.path / "exports"
         self.retrained = self.path / "retrained"
         self.warm_start = self.path / "warm_start.json"
@@ -72,8 +76,8 @@ class RunFolder:
             (self.path / ".lock").unlink(missing_ok=True)
 
     def clear_scratch(self) -> None:
-        """Remove what a killed search was measuring."""
-        for path in self.path.glob(".price-*"):
+        """Remove what a search was measuring, and its data."""
+        for path in (*self.path.glob(".price-*"), self.shared):
             shutil.rmtree(path, ignore_errors=True)
 
     def write_results(self, records: Sequence[TrialRecord], columns: Sequence[str]) -> None:
@@ -128,9 +132,36 @@ class RunFolder:
         """The folder of a trial's retraining."""
         return self.retrained / f"trial-{number:05d}"
 
-    def save_checkpoint(self, number: int, state: dict[str, Any]) -> None:
-        """Write the weights of a trial, atomically."""
-        save_weights(self.checkpoint(number), state)
+    def save_checkpoint(self, number: int, weights: bytes) -> None:
+        """Write the weights of a trial, atomically.
+
+        Raises:
+            RunError: they cannot be written.
+        """
+        write_bytes(self.checkpoint(number), weights)
+
+    def save_state(self, number: int, state: bytes) -> None:
+        """Write where a trial's training left off, atomically; what was there before goes.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        self.paused.mkdir(exist_ok=True)
+        write_bytes(self._state(number), state)
+
+    def state(self, number: int) -> bytes | None:
+        """Return what `save_state` wrote last; None where there is nothing."""
+        try:
+            return self._state(number).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def drop_state(self, number: int) -> None:
+        """Forget where a trial left off: its training is over."""
+        self._state(number).unlink(missing_ok=True)
+
+    def _state(self, number: int) -> Path:
+        return self.paused / f"trial-{number:05d}.pt"
 
     def prune_checkpoints(self, front: Sequence[int]) -> None:
         """Remove the weights of trials that are no longer on the front."""
@@ -141,12 +172,39 @@ class RunFolder:
 
 
 def save_weights(path: Path, state: dict[str, Any]) -> None:
-    """Write a network's state, atomically: to a neighbour first, then renamed."""
+    """Write a network's state, atomically.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    write_bytes(path, packed(state))
+
+
+def packed(state: Mapping[str, Any]) -> bytes:
+    """Return a network's state as the bytes of a file."""
     import torch
 
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically: to a neighbour first, then renamed; a power cut leaves the old one or the new one.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     beside = path.with_suffix(".part")
-    torch.save(state, beside)
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def next_folder(parent: Path, stem: str) -> Path:

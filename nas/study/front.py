@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from nas.objectives import Objective, is_latency
-from nas.pareto import non_dominated
+from nas.pareto import hypervolume, non_dominated
 from nas.records import TrialRecord
+
+_BOX = 10
+"""Trials that say how large the box is in which a hypervolume is told."""
 
 
 def front_numbers(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> list[int]:
@@ -50,3 +53,27 @@ def overlapping(records: Sequence[TrialRecord]) -> dict[int, list[int]]:
             if a is not b and any(a.prices[n].overlaps(b.prices[n]) for n in shared):
                 found.setdefault(a.number, []).append(b.number)
     return found
+
+
+def relative_hypervolume(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> float:
+    """Return the hypervolume of the front, in boxes from the best to the worst value of the first ten trials.
+
+    Costs count on a log scale. The box stands still after ten trials, so from then on the figure never falls; it is
+    above 1 where the search has left the box.
+
+    Args:
+        complete: complete trials in the order of their numbers.
+    """
+    losses = np.array([[_scaled(o, r.metrics[o.name]) for o in objectives] for r in complete])
+    losses = losses[np.isfinite(losses).all(axis=1)] if len(losses) else losses
+    if len(losses) < 2:
+        return 0.0
+    low, high = losses[:_BOX].min(axis=0), losses[:_BOX].max(axis=0)
+    unit = (losses - low) / np.where(high > low, high - low, 1.0)
+    return float(hypervolume(unit, np.ones(len(objectives))))
+
+
+def _scaled(objective: Objective, value: float) -> float:
+    if objective.cheap and value > 0:
+        value = float(np.log10(value))
+    return objective.loss(value)

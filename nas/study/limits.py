@@ -13,10 +13,13 @@ _SHARE = 0.9
 
 
 @contextmanager
-def training_process() -> Iterator[None]:
+def training_process(beside: int = 1) -> Iterator[None]:
     """Set this process up to train and measure; threads and the memory limit are as before afterwards.
 
     One thread is what makes a training repeatable, and two processes of one thread train more than one of two.
+
+    Args:
+        beside: how many such processes share the machine, this one counted.
     """
     import torch
 
@@ -24,18 +27,21 @@ def training_process() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with memory_limit():
+        with memory_limit(beside):
             yield
     finally:
         torch.set_num_threads(before)
 
 
 @contextmanager
-def memory_limit() -> Iterator[None]:
+def memory_limit(beside: int = 1) -> Iterator[None]:
     """Let allocations beyond the memory that is free now raise, where the kernel would kill the process.
 
     A trial that needs more then fails with "out of memory", and the search goes on. On systems without
     /proc/meminfo or `resource` nothing changes.
+
+    Args:
+        beside: how many processes share what is free.
     """
     free, used = _available_bytes(), _data_bytes()
     if free is None or used is None:
@@ -44,7 +50,7 @@ def memory_limit() -> Iterator[None]:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = used + int(_SHARE * free)
+    limit = used + int(_SHARE * free / beside)
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

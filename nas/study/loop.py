@@ -1,9 +1,9 @@
-"""Propose, evaluate, record: the search itself, on one machine and in one process."""
+"""Propose, price, train, record, promote: the search itself. Training happens in an executor, all else here."""
 
 from __future__ import annotations
 
+import math
 import time
-from bisect import bisect
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,21 +11,25 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from nas.errors import BudgetError, SpaceError
+from nas.errors import BudgetError, RunError, SpaceError
 from nas.measure import noticed
 from nas.objectives import Budget, Objective
 from nas.records import TrialRecord, mark_front
 from nas.rng import generator
 from nas.samplers import Observation, Price, Proposer
 from nas.space import Architecture
-from nas.study.evaluate import Candidate, Evaluator, RunEnded, excesses, violation
+from nas.study.curves import Bar
+from nas.study.evaluate import Candidate, Evaluator, excesses
 from nas.study.folder import RunFolder
-from nas.study.front import close, front_numbers
+from nas.study.front import close, front_numbers, relative_hypervolume
+from nas.study.jobs import Executor, Job, Outcome, Progress
+from nas.study.ledger import Ledger
+from nas.study.promote import Standing, bar, next_to_promote, to_finish
 from nas.study.storage import Storage
 from nas.study.warm import EarlierRun
 
 if TYPE_CHECKING:
-    from nas.training import EpochLog
+    from nas.training.log import EpochLog
 
 NOTHING_KEPT = 200
 """Candidates priced without one that keeps the budgets, after which a search says so and ends."""
@@ -36,17 +40,31 @@ _BARREN = 50
 _UNTRAINED = 5000
 """Candidates in a row that were rejected, after which the search ends all the same."""
 
-Ended = Literal["trials", "time", "interrupted", "exhausted"]
+_MOST_DEATHS = 2
+"""Processes that may die of a trial: the first may have been anybody's fault."""
+
+_TRIAL_SHARE = 0.1
+"""Of the time of a search: one training may take no more, or a single network would eat it."""
+
+_LEAST_TRIAL_SECONDS = 10.0
+
+_MOST_FINISHING = 0.5
+"""Share of a search's time that may go into finishing what was begun."""
+
+_GROWN = 1e-3
+"""A hypervolume that grew by less than this share has not grown."""
+
+Ended = Literal["trials", "time", "plateau", "interrupted", "exhausted"]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a search ends: after so many trainings (complete or failed), or so many seconds."""
+    """When a search ends: after so many trainings (whatever became of them), or so many seconds."""
 
     trials: int | None = None
     seconds: float | None = None
-    trial_seconds: float | None = None
-    """How long one training may take, where the study does not say."""
+    plateau: int | None = None
+    """After so many trainings in a row that did not add to the hypervolume of the front."""
 
 
 class Watcher(Protocol):
@@ -56,7 +74,7 @@ class Watcher(Protocol):
 
     def training(self, number: int, candidate: Candidate, search: Search) -> None: ...
 
-    def epoch(self, log: EpochLog) -> None: ...
+    def progress(self, number: int, log: EpochLog) -> None: ...
 
 
 class Quiet:
@@ -68,8 +86,20 @@ class Quiet:
     def training(self, number: int, candidate: Candidate, search: Search) -> None:
         """Ignore it."""
 
-    def epoch(self, log: EpochLog) -> None:
+    def progress(self, number: int, log: EpochLog) -> None:
         """Ignore it."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A job under way."""
+
+    job: Job
+    candidate: Candidate
+    epoch_seconds: float
+    """Predicted before it was begun; 0 where nobody can tell."""
+
+    deaths: int = 0
 
 
 @dataclass
@@ -77,7 +107,6 @@ class Search:
     """One search over one study.
 
     Attributes:
-        records: every finished trial, in the order of their numbers.
         interrupted: started by an earlier process and not finished; they are run first.
         earlier: other runs whose trials the sampler is told as evidence.
     """
@@ -86,39 +115,52 @@ class Search:
     sampler: Proposer
     storage: Storage
     folder: RunFolder
-    objectives: Sequence[Objective]
-    budgets: Sequence[Budget]
+    ledger: Ledger
+    executor: Executor
     limits: Limits
     watcher: Watcher = field(default_factory=Quiet)
-    records: list[TrialRecord] = field(default_factory=list)
     interrupted: list[tuple[int, Architecture]] = field(default_factory=list)
     earlier: Sequence[EarlierRun] = ()
     started: float = field(default_factory=time.monotonic)
     """On the clock of `time.monotonic`."""
 
-    trained: int = field(default=0, init=False)
-    """How many trials of this study were trained."""
-
     def __post_init__(self) -> None:
-        # What follows from the records is kept up with each of them: no proposal costs more the longer a study is.
-        self._by_key: dict[str, TrialRecord] = {}
-        self._by_arch: dict[Architecture, TrialRecord] = {}
-        self._seen: list[Observation] = []
-        """As samplers see the records, one for each and in the same order."""
-        self._front: list[TrialRecord] = []
         self._columns = self.evaluator.config.columns()
         self._evidence = [observation for run in self.earlier for observation in run.observations(self.objectives)]
-        known, self.records = self.records, []
-        for record in known:
-            self._take_in(record)
+        self._running: dict[int, Running] = {}
+        self._next: Candidate | None = None
+        """Proposed ahead, while all slots are taken."""
+        self._barren = self._rejected = 0
+        self._volume, self._grown_at = 0.0, 0
+        for record in self.records:
             if record.prices:
                 self.evaluator.pricer.remember(record.key.split("-")[0], record.prices)
                 self.evaluator.screener.learn(record.arch, record.prices)
+            self.evaluator.seconds.learn(record)
         for key, prices in self.folder.kept_prices():
             self.evaluator.pricer.remember(key, prices)
-        self._priced = set(self._by_arch)
-        self._update_front(self.records)
+        self._priced = set(self.ledger.by_arch)
         self._trained_before = self.trained
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """Every trial that finished or was set aside, in the order of their numbers."""
+        return self.ledger.records
+
+    @property
+    def objectives(self) -> Sequence[Objective]:
+        """What is optimised."""
+        return self.ledger.objectives
+
+    @property
+    def budgets(self) -> Sequence[Budget]:
+        """What candidates have to keep."""
+        return self.ledger.budgets
+
+    @property
+    def trained(self) -> int:
+        """How many trials of this study were trained."""
+        return self.ledger.trained
 
     @property
     def trained_here(self) -> int:
@@ -131,9 +173,17 @@ class Search:
         return None if self.limits.seconds is None else self.started + self.limits.seconds
 
     @property
+    def seconds_left(self) -> float:
+        """Until then; infinite where there is none."""
+        return math.inf if self.deadline is None else self.deadline - time.monotonic()
+
+    @property
     def trial_limit_s(self) -> float | None:
         """How long one training may take."""
-        return self.evaluator.config.trial_time_limit_s or self.limits.trial_seconds
+        given = self.evaluator.config.trial_time_limit_s
+        if given is None and self.limits.seconds is not None:
+            return max(_LEAST_TRIAL_SECONDS, self.limits.seconds * _TRIAL_SHARE)
+        return given
 
     @property
     def noticed(self) -> list[str]:
@@ -141,8 +191,8 @@ class Search:
         return [line for meter in self.evaluator.pricer.meters.values() for line in noticed(meter)]
 
     def front(self) -> list[int]:
-        """Return the numbers of the trials that no other dominates."""
-        return [record.number for record in self._front]
+        """Return the numbers of the complete trials that no other dominates."""
+        return [record.number for record in self.ledger.front]
 
     def run(self) -> Ended:
         """Search until a limit is reached; whatever ends it, what was finished is in the storage and the folder.
@@ -157,149 +207,330 @@ class Search:
             return ended
         except KeyboardInterrupt:
             return "interrupted"
-        except RunEnded:
-            return "time"
         finally:
             self.write_results()
 
+    # ---------------------------------------------------------------- the loop
+
     def _run(self) -> Ended:
-        for number, arch in self.interrupted:
-            self._evaluate(arch, number)
-        barren = rejected = 0
+        ended: Ended | None = None
         while True:
-            if self.limits.trials is not None and self.trained >= self.limits.trials:
-                return "trials"
-            if self.deadline is not None and time.monotonic() >= self.deadline:
-                return "time"
-            before, trained = len(self.records), self.trained
-            rng = generator(self.evaluator.config.seed, "sampler", before)
-            arch = self.sampler.propose([*self._evidence, *self._seen], [], self._price, rng)
-            if arch not in self._by_arch:
-                self._evaluate(arch)
-            barren = 0 if len(self.records) > before else barren + 1
-            rejected = 0 if self.trained > trained else rejected + len(self.records) - before
-            if barren >= _BARREN or rejected >= _UNTRAINED:
-                return "exhausted"
+            while ended is None and len(self._running) < self.executor.slots:
+                running, ended = self._choose()
+                if running is None:
+                    break
+                self._begin(running)
+            if not self._running:
+                return ended or "exhausted"
+            if ended is None and self.executor.apart and len(self._running) == self.executor.slots:
+                self._look_ahead()
+            for outcome in self.executor.wait():
+                self._take(outcome)
+
+    def _choose(self) -> tuple[Running | None, Ended | None]:
+        """Return the job to begin now, or why none is begun any more; neither: what runs has to end first."""
+        if self.seconds_left <= 0:
+            return None, "time"
+        while self.interrupted:
+            number, arch = self.interrupted.pop(0)
+            if (running := self._again(number, arch)) is not None:
+                return running, None
+        standings = self._standings()
+        if (earned := next_to_promote(standings)) is not None:
+            return self._further(earned, rungs=1), None
+        enough = self._enough()
+        if (promising := self._to_finish(enough is not None)) is not None:
+            return self._further(promising, rungs=self.ledger.n_rungs), None
+        if enough is not None:
+            return None, None if self._running else enough
+        return self._new()
+
+    def _enough(self) -> Ended | None:
+        """Return why no new network is begun; None where there may be more."""
+        new = sum(1 for number in self._running if self.ledger.get(number) is None)
+        if self.limits.trials is not None and self.trained + new >= self.limits.trials:
+            return "trials"
+        if self.limits.plateau is not None and self.trained - self._grown_at >= self.limits.plateau:
+            return "plateau"
+        return None
+
+    def _to_finish(self, enough: bool) -> int | None:
+        """Return a promising trial to train to the end, where new ones are of no use any more."""
+        if self.ledger.n_rungs == 1 or (not enough and self.deadline is None):
+            return None
+        numbers = to_finish(self._standings(), expected=self.ledger.expected())
+        if enough or not numbers:
+            return next(iter(numbers), None)
+        left, limit = self.seconds_left, self.limits.seconds or math.inf
+        needed = {n: self._seconds_to_finish(n) for n in numbers}
+        at_work = sum(self._seconds_to_finish(n) for n in self._running if self.ledger.get(n) is not None)
+        if (sum(needed.values()) + at_work) / self.executor.slots < left or left > _MOST_FINISHING * limit:
+            return None
+        return next((n for n in numbers if needed[n] < left), None)
+
+    def _standings(self) -> list[Standing]:
+        """Return how trials stand; those at work, and those whose training would take too long, stay where they are."""
+        limit = self.trial_limit_s
+        paused = [r for r in self.records if r.paused] if limit is not None else []
+        long = [r.number for r in paused if r.train_seconds / r.share > limit]  # type: ignore[operator]
+        return self.ledger.standings([*self._running, *long])
+
+    def _seconds_to_finish(self, number: int) -> float:
+        record = self.ledger.get(number)
+        assert record is not None
+        return record.train_seconds / record.share * (1 - record.share)
+
+    def _again(self, number: int, arch: Architecture) -> Running | None:
+        """Return the job of a trial that was interrupted; None where it is refused now."""
+        candidate = self.evaluator.candidate(arch)
+        if (refused := candidate.record(number, self.budgets)) is not None:
+            self.storage.finish(refused)  # measured again, it is just over a budget
+            self._keep(refused)
+            return None
+        return self._job(number, candidate, rung=0)
+
+    def _further(self, number: int, rungs: int) -> Running:
+        """Return the job that trains a trial which was set aside `rungs` rungs on."""
+        record = self.ledger.get(number)
+        assert record is not None
+        rung = min(record.rung - 1 + rungs, self.ledger.n_rungs - 1)
+        return self._job(number, self.evaluator.candidate(record.arch), rung)
+
+    def _new(self) -> tuple[Running | None, Ended | None]:
+        """Return a training of a new network, or why there is none."""
+        while True:
+            candidate = self._next or self._propose()
+            self._next = None
+            if candidate is not None:
+                return self._job(self.storage.start(candidate.arch), candidate, rung=0), None
+            if self._barren >= _BARREN or self._rejected >= _UNTRAINED:
+                return None, "exhausted"
+            if self.seconds_left <= 0:
+                return None, "time"
+
+    def _look_ahead(self) -> None:
+        """Propose the next network while the others train."""
+        if self._next is None and self._enough() is None:
+            self._next = self._propose()
+
+    def _propose(self) -> Candidate | None:
+        """Ask the sampler once; None where its answer is known, over a budget, or cannot be built."""
+        at_work = [running.candidate.arch for running in self._running.values()]
+        before = len(self.records)
+        new = sum(1 for number in self._running if self.ledger.get(number) is None)
+        rng = generator(self.evaluator.config.seed, "sampler", before + new)
+        arch = self.sampler.propose([*self._evidence, *self._seen()], at_work, self._price, rng)
+        admitted = None
+        if arch not in self.ledger.by_arch and arch not in at_work:
+            admitted = self._admit(self.evaluator.candidate(arch))
+        grown = len(self.records) - before
+        self._barren = 0 if grown or admitted else self._barren + 1
+        self._rejected = 0 if admitted else self._rejected + grown
+        return admitted
+
+    def _seen(self) -> Sequence[Observation]:
+        """Return the trials as the sampler is told them."""
+        if self.limits.seconds is not None:
+            return self.ledger.seen()
+        # Where trials alone are counted time is no matter, and the order of a search does not hang on it.
+        return [o if o.cost is None else replace(o, cost=None) for o in self.ledger.seen()]
+
+    def _admit(self, candidate: Candidate) -> Candidate | None:
+        """Return a candidate that is to be trained; one that is not is recorded."""
+        if (refused := self._refused(candidate)) is not None:
+            self._reject(refused)
+            return None
+        twin = self.ledger.by_key.get(candidate.key)
+        if twin is not None:
+            self._duplicate(candidate, twin.number, twin)
+            return None
+        for number, running in self._running.items():
+            if running.candidate.key == candidate.key:
+                self._duplicate(candidate, number, None)
+                return None
+        return candidate
 
     def _price(self, arch: Architecture) -> Price:
         """Answer a sampler what a candidate costs; one that breaks a budget is recorded there and then."""
         candidate = self.evaluator.candidate(arch)
-        if candidate.record(0, self.budgets) is not None and arch not in self._by_arch:
-            self._reject(candidate)
-        elif arch not in self._priced and arch not in self._by_arch:
+        at_work = any(running.candidate.arch == arch for running in self._running.values())
+        refused = self._refused(candidate)
+        if refused is not None and arch not in self.ledger.by_arch and not at_work:
+            self._reject(refused)
+        elif arch not in self._priced and arch not in self.ledger.by_arch:
             self._priced.add(arch)
             self.folder.keep_price(candidate.key.split("-")[0], candidate.prices)
         prices = {name: m.value for name, m in candidate.prices.items()}
         losses = tuple(o.loss(prices[o.name]) if o.name in prices else None for o in self.objectives)
-        return Price(losses, candidate.violation(self.budgets), excesses(candidate.prices, self.budgets))
+        violation = candidate.violation(self.budgets) + self._too_long(candidate)
+        cost = None
+        if self.limits.seconds is not None and not candidate.problem:
+            cost = self.evaluator.seconds.full(arch).expected or None
+        return Price(losses, violation, excesses(candidate.prices, self.budgets), cost)
 
-    def _evaluate(self, arch: Architecture, number: int | None = None) -> None:
-        """Take an architecture through price, gate and training.
-
-        Args:
-            number: of a trial that was interrupted; it is run again under its own number.
-        """
-        candidate = self.evaluator.candidate(arch)
-        if number is not None and (refused := candidate.record(number, self.budgets)) is not None:
-            self.storage.finish(refused)  # measured again, it is just over a budget
-            self._keep(refused)
-            return
-        if number is None:
-            if candidate.record(0, self.budgets) is not None:
-                self._reject(candidate)
-                return
-            if candidate.key in self._by_key:
-                self._duplicate(candidate, self._by_key[candidate.key])
-                return
-            number = self.storage.start(arch)
-        self.watcher.training(number, candidate, self)
-        record, network = self.evaluator.train(
-            number,
-            candidate,
-            deadline=self.deadline,
-            trial_limit_s=self.trial_limit_s,
-            on_epoch=self.watcher.epoch,
+    def _refused(self, candidate: Candidate) -> TrialRecord | None:
+        """Return the record of a candidate that is not to be trained; None for one that may be."""
+        refused, limit = candidate.record(0, self.budgets), self.trial_limit_s
+        if refused is not None or not self._too_long(candidate):
+            return refused
+        expected, least = self.evaluator.seconds.full(candidate.arch)
+        return TrialRecord(
+            0,
+            candidate.arch,
+            "over_budget",
+            candidate.prices,
+            key=candidate.key,
+            reason=f"would train for {expected:.3g} s ({least:.3g} s at least), and one training may take {limit:g} s",
+            epoch_seconds_predicted=self.evaluator.seconds.epoch(candidate.arch),
         )
-        rivals = close(record, self._front, self.objectives) if network and self._first_of_its_price(record) else {}
-        if rivals:
-            record = self.evaluator.sharpen(record, rivals)
-        if network is not None and number in front_numbers([*self._front, record], self.objectives):
-            # Before the storage knows: a kill between the two costs a trial, which is run again, and no weights.
-            self.folder.save_checkpoint(number, network.state_dict())
+
+    def _too_long(self, candidate: Candidate) -> float:
+        """Return by how much of it a training is sure to exceed its time limit; 0 where it may keep it."""
+        limit = self.trial_limit_s
+        if limit is None or candidate.problem:
+            return 0.0
+        return max(0.0, self.evaluator.seconds.full(candidate.arch).least / limit - 1)
+
+    # ---------------------------------------------------------------- jobs
+
+    def _job(self, number: int, candidate: Candidate, rung: int) -> Running:
+        before = self.ledger.get(number)
+        limit = self.trial_limit_s
+        job = Job(
+            number=number,
+            arch=candidate.arch,
+            rung=rung,
+            state=self.folder.state(number),
+            trial_limit_s=None if limit is None else max(0.0, limit - (before.train_seconds if before else 0.0)),
+            bar=self._bar(candidate, rung),
+        )
+        predicted = before.epoch_seconds_predicted if before else self.evaluator.seconds.epoch(candidate.arch)
+        return Running(job, candidate, predicted)
+
+    def _bar(self, candidate: Candidate, rung: int) -> Bar | None:
+        """Return when to give a training up before the end of its rung."""
+        if self.ledger.n_rungs == 1 or [o.name for o in self.objectives if not o.cheap] != ["accuracy"]:
+            return None
+        prices = [o.loss(candidate.prices[o.name].value) if o.cheap else None for o in self.objectives]
+        needed = bar(self.ledger.standings(), rung, prices)
+        share = self.evaluator.config.parsed_rungs()[rung].share
+        return None if needed is None else self.ledger.curves.bar(share, 1 + needed, candidate.epochs)
+
+    def _begin(self, running: Running) -> None:
+        self._running[running.job.number] = running
+        self.watcher.training(running.job.number, running.candidate, self)
+        left = self.seconds_left
+        job = replace(running.job, seconds_left=None if left == math.inf else max(0.0, left))
+        self.executor.submit(job)
+
+    def told(self, progress: Progress) -> None:
+        """Pass on how a training goes."""
+        self.watcher.progress(progress.number, progress.log)
+
+    def _take(self, outcome: Outcome) -> None:
+        """Record what became of a job."""
+        running = self._running.pop(outcome.number)
+        if outcome.ended == "died" and running.deaths + 1 < _MOST_DEATHS:
+            self._begin(replace(running, deaths=running.deaths + 1))
+            return
+        record = self._record(running, outcome)
+        if outcome.ended in ("rung", "time") and outcome.state is not None:
+            try:
+                self.folder.save_state(record.number, outcome.state)
+            except RunError as error:
+                record = replace(record, state="failed", paused=False, reason=str(error))
+        if outcome.ended == "time":
+            if self.ledger.get(record.number) is None:
+                self.interrupted.append((record.number, record.arch))
+            return
+        if record.paused:
+            self.storage.pause(record)
+            self._keep(record)
+            return
+        if record.state == "complete":
+            if self._first_of_its_price(record) and (rivals := close(record, self.ledger.front, self.objectives)):
+                record = self.evaluator.sharpen(record, rivals)
+            if outcome.weights and record.number in front_numbers([*self.ledger.front, record], self.objectives):
+                # Before the storage knows: a kill between the two costs a trial, which is run again, and no weights.
+                self.folder.save_checkpoint(record.number, outcome.weights)
         self.storage.finish(record)
+        self.folder.drop_state(record.number)
         self._keep(record)
+
+    def _record(self, running: Running, outcome: Outcome) -> TrialRecord:
+        """Return what a trial is after a job."""
+        candidate, before = running.candidate, self.ledger.get(outcome.number)
+        seconds = outcome.train_seconds + (before.train_seconds if before else 0.0)
+        record = TrialRecord(
+            outcome.number,
+            candidate.arch,
+            "failed",
+            candidate.prices,
+            epochs=outcome.epochs or (before.epochs if before else 0),
+            train_seconds=seconds,
+            key=candidate.key,
+            reason=outcome.reason,
+            curve=outcome.curve,
+            rung=before.rung if before else 0,
+            rung_scores=before.rung_scores if before else (),
+            share=outcome.epochs / candidate.epochs,
+            epoch_seconds=outcome.epoch_seconds,
+            epoch_seconds_predicted=running.epoch_seconds,
+        )
+        if outcome.ended in ("failed", "died"):
+            return record
+        record = replace(record, scores=outcome.scores)
+        if outcome.ended == "stopped":
+            return replace(record, state="stopped_early")
+        if outcome.ended == "time":
+            return record
+        rung = outcome.rung + 1
+        rungs = (*record.rung_scores, *[outcome.scores] * (rung - len(record.rung_scores)))
+        record = replace(record, rung=rung, rung_scores=rungs)
+        if rung == self.ledger.n_rungs:
+            return replace(record, state="complete", share=1.0)
+        reason = f"stopped after {record.epochs:.3g} epochs, rung {rung} of {self.ledger.n_rungs}: others went on"
+        return replace(record, state="stopped_early", paused=True, reason=reason)
+
+    # ---------------------------------------------------------------- records
 
     def _first_of_its_price(self, record: TrialRecord) -> bool:
         """Whether no other trial has the very prices of this one: what is built alike keeps one price for good."""
         return not any(r.prices == record.prices for r in self.records if r.state == "complete")
 
-    def _reject(self, candidate: Candidate) -> None:
-        record = candidate.record(0, self.budgets)
-        assert record is not None
+    def _reject(self, record: TrialRecord) -> None:
         self._keep(replace(record, number=self.storage.reject(record)))
         self._check_hope()
 
-    def _duplicate(self, candidate: Candidate, of: TrialRecord) -> None:
-        """Record a candidate that ends as the same network and training as an earlier trial, without training it."""
+    def _duplicate(self, candidate: Candidate, of: int, twin: TrialRecord | None) -> None:
+        """Record a candidate that ends as the same network and training as another trial, without training it."""
         record = TrialRecord(
             0,
             candidate.arch,
             "duplicate",
-            of.prices,  # which may have been measured again since
-            of.scores,
+            candidate.prices if twin is None else twin.prices,  # which may have been measured again since
+            {} if twin is None else twin.scores,
             key=candidate.key,
-            duplicate_of=of.number,
-            reason=f"builds and trains as trial {of.number} does",
+            duplicate_of=of,
+            reason=f"builds and trains as trial {of} does",
         )
         self._keep(replace(record, number=self.storage.reject(record)))
 
     def _keep(self, record: TrialRecord) -> None:
-        self._take_in(record)
-        if record.state == "complete":
-            self._update_front([*self._front, record])
+        self.ledger.take(record)
         if record.train_seconds:
+            self.evaluator.seconds.learn(record)
             self.folder.prune_checkpoints(self.front())
             self.write_results()
+        if record.state == "complete" and self.limits.plateau is not None:
+            volume = relative_hypervolume([r for r in self.records if r.state == "complete"], self.objectives)
+            if volume > self._volume * (1 + _GROWN):
+                self._volume, self._grown_at = volume, self.trained
         self.watcher.recorded(record, self)
-
-    def _take_in(self, record: TrialRecord) -> None:
-        """Put a record in its place by number, and keep up what follows from the records."""
-        place = bisect(self.records, record.number, key=lambda r: r.number)
-        self.records.insert(place, record)
-        self._seen.insert(place, self._observe(record))
-        self._by_arch[record.arch] = record
-        if record.state in ("complete", "failed") and record.key:
-            self._by_key[record.key] = record
-        self.trained += record.state == "complete" or (record.state == "failed" and record.train_seconds > 0)
-
-    def _update_front(self, records: Sequence[TrialRecord]) -> None:
-        """Find the front among records. For a new one, the front so far is enough: dominance is transitive."""
-        members = set(front_numbers(records, self.objectives))
-        self._front = sorted((r for r in records if r.number in members), key=lambda r: r.number)
-
-    def _observe(self, record: TrialRecord) -> Observation:
-        """Return a trial as samplers see it: losses, less is better, how far it is over budget, and what it took."""
-        metrics = record.metrics
-        losses = tuple(o.loss(metrics[o.name]) if o.name in metrics else None for o in self.objectives)
-        state: Literal["complete", "over_budget", "failed"] = "complete"
-        if record.state == "over_budget":
-            state = "over_budget"
-        elif any(loss is None for loss in losses):
-            state = "failed"
-        return Observation(
-            record.arch,
-            state,
-            losses,
-            violation(record.prices, self.budgets),
-            record.number,
-            excesses(record.prices, self.budgets),
-            # Where trials alone are counted time is no matter, and the order of a search does not hang on it.
-            (record.train_seconds or None) if self.limits.seconds is not None else None,
-        )
 
     def _check_hope(self, at_least: int = NOTHING_KEPT) -> None:
         """End a search of which nothing can come: say how far off the budgets are, or why nothing can be priced."""
-        if self.trained or len(self.records) < at_least:
+        if self.trained or self._running or len(self.records) < at_least:
             return
         if any(r.state not in ("over_budget", "failed") for r in self.records):
             return
@@ -316,6 +547,13 @@ class Search:
             word = "smallest" if b.sense.startswith("<") else "largest"
             held = "" if b.worst(best) == best.value else f" ({b.worst(best):.4g} with its interval and drift)"
             lines.append(f"  {b}: kept by {kept:.0%} of them; the {word} value seen is {best.value:.4g}{held}")
+        if (limit := self.trial_limit_s) is not None:
+            expected = [self.evaluator.seconds.full(r.arch).expected for r in priced]
+            long = np.mean([r.epoch_seconds_predicted > 0 for r in priced])
+            lines += [
+                f"  one training may take {limit:g} s: {long:.0%} of them would take longer, the shortest "
+                f"is predicted to take {min(expected):.3g} s; see --trial-time-limit"
+            ]
         raise BudgetError(f"none of {len(priced)} candidates keeps every budget:\n" + "\n".join(lines))
 
     def write_results(self) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import sqlalchemy
 
-from nas.data import Task, load_task
+from nas.data import Task, load_task, write_shared
 from nas.errors import NasError, RunError
 from nas.measure import open_meter, opened
 from nas.measure.price import Pricer
@@ -21,12 +23,19 @@ from nas.study.check import check_space, check_targets, check_task
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration
 from nas.study.evaluate import Evaluator
+from nas.study.executors.here import Here
+from nas.study.executors.local import Local
 from nas.study.folder import RunFolder
+from nas.study.jobs import Executor, Tell
+from nas.study.ledger import Ledger
 from nas.study.limits import training_process
 from nas.study.loop import Limits, Quiet, Search, Watcher
 from nas.study.meters import calibrate, keep_conditions
+from nas.study.rungs import settled
 from nas.study.storage import Storage
 from nas.study.warm import read_earlier, read_kept, write_kept
+from nas.study.work import prepare, work
+from nas.training.judge import MOST_JUDGED
 
 DISTRIBUTION = "pareto-nas"
 
@@ -58,14 +67,23 @@ def open_search(
     resume: bool = False,
     watcher: Watcher | None = None,
     download: bool = False,
+    workers: int = 1,
 ) -> Iterator[Search]:
     """Yield a search that is ready to run; the folder is this process's while it is open.
 
     Torch uses one thread meanwhile, which is what makes a run repeatable, and memory beyond what is free raises.
 
+    Args:
+        workers: processes that train; 1: this one. What a trial finds does not depend on it, the order of trials does.
+
     Raises:
         NasError: something the user can mend; nothing was written then.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RunError(
+            "this script was begun once more, by a worker of the search that it starts; keep the search under "
+            "'if __name__ == \"__main__\":', since workers import the script, or use workers=1"
+        )
     check_space(config.space)
     check_targets(config.space, config.latencies().values())
     objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
@@ -75,6 +93,7 @@ def open_search(
     if resume:
         before = folder.read_config()
         _check_same(before, config, folder)
+        config = replace(config, rungs=before.rungs)
         if storage_url is None and not (folder.path / "study.db").exists():
             raise RunError(f"{folder.path}: there is no study.db to go on with; a run with --storage needs that again")
         earlier = read_kept(folder.warm_start, config.space) if config.warm_start else ()
@@ -85,11 +104,11 @@ def open_search(
     fingerprint = task.fingerprint()
     if resume:
         before.check_data(fingerprint, config.data)
-    config = replace(config, data_fingerprint=fingerprint)
+    config = settled(replace(config, data_fingerprint=fingerprint), len(task.x_train))
     check_task(config.space, task)
     if not resume:
         folder.create()
-    with folder.locked(), training_process(), opened(meters):
+    with folder.locked(), training_process(workers), opened(meters):
         folder.clear_scratch()
         url = storage_url or _sqlite(folder.path / "study.db")
         name = folder.path.resolve().name if storage_url else config.space.name
@@ -108,35 +127,48 @@ def open_search(
             if not resume:
                 _undo(folder)
             raise
+        ledger = Ledger(objectives, budgets, len(config.parsed_rungs()), min(len(task.x_val), MOST_JUDGED))
         records, interrupted = storage.load()
+        ledger.take_all(records)
         samples = calibration(task, config.seed)
         pricer = Pricer(meters, task.in_shape, folder.path, thresholds(budgets), samples, folder.keep_price)
         evaluator = Evaluator(config, task, pricer)
+        sampler = make_sampler(
+            config.sampler,
+            config.space,
+            objectives,
+            config.seed,
+            gated=gated,
+            describe=evaluator.describe,
+            screen=evaluator.screener if evaluator.screener.names else None,
+        )
+        executor = _executor(config, task, folder, workers, lambda progress: search.told(progress))
         search = Search(
             evaluator=evaluator,
-            sampler=make_sampler(
-                config.sampler,
-                config.space,
-                objectives,
-                config.seed,
-                gated=gated,
-                describe=evaluator.describe,
-                screen=evaluator.screener if evaluator.screener.names else None,
-            ),
+            sampler=sampler,
             storage=storage,
             folder=folder,
-            objectives=objectives,
-            budgets=budgets,
+            ledger=ledger,
+            executor=executor,
             limits=limits,
             watcher=watcher or Quiet(),
-            records=records,
             interrupted=interrupted,
             earlier=earlier,
         )
         try:
             yield search
         finally:
+            executor.close()
+            folder.clear_scratch()
             keep_conditions(meters, folder)
+
+
+def _executor(config: StudyConfig, task: Task, folder: RunFolder, workers: int, tell: Tell) -> Executor:
+    """Return what runs the jobs: this process, or `workers` others that have the data mapped from the run folder."""
+    if workers == 1:
+        return Here(lambda slot: partial(work, config, task), tell)
+    write_shared(task, folder.shared)
+    return Local(partial(prepare, config, folder.shared, workers), workers, tell)
 
 
 def _try_out(config: StudyConfig, objectives: Sequence[Objective], gated: bool | None) -> None:

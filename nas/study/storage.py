@@ -75,7 +75,7 @@ class Storage:
         self.study.set_user_attr(name, value)
 
     def load(self) -> tuple[list[TrialRecord], list[tuple[int, Architecture]]]:
-        """Return the finished trials in order, and those that were interrupted (to be run again)."""
+        """Return the finished trials and those set aside, in order; and what was interrupted (to be run again)."""
         finished, interrupted = [], []
         for trial in self.study.get_trials(deepcopy=False):
             if _ARCHITECTURE not in trial.user_attrs:
@@ -83,9 +83,10 @@ class Storage:
             arch = Architecture.from_json(trial.user_attrs[_ARCHITECTURE])
             if trial.state.is_finished() and _RECORD in trial.user_attrs:
                 finished.append(TrialRecord.from_dict(trial.number, arch, json.loads(trial.user_attrs[_RECORD])))
-            elif _RECORD in trial.user_attrs:  # killed between the two writes of `finish`
+            elif _RECORD in trial.user_attrs:
                 record = TrialRecord.from_dict(trial.number, arch, json.loads(trial.user_attrs[_RECORD]))
-                self.finish(record)
+                if not record.paused:  # killed between the two writes of `finish`
+                    self.finish(record)
                 finished.append(record)
             elif not trial.state.is_finished():
                 interrupted.append((trial.number, arch))
@@ -94,6 +95,11 @@ class Storage:
     def start(self, arch: Architecture) -> int:
         """Write that a trial has started, and return its number."""
         return self._add(arch, TrialState.RUNNING, None, {})
+
+    def pause(self, record: TrialRecord) -> None:
+        """Write how far a trial came that may go on. For Optuna, whose trials end once, it is still running."""
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, record.number)
+        self._storage.set_trial_user_attr(trial_id, _RECORD, json.dumps(record.to_dict()))
 
     def finish(self, record: TrialRecord) -> None:
         """Write what became of a trial that was started."""

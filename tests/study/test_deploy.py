@@ -1,6 +1,7 @@
 """Precision as a choice of the space: priced, judged and shipped as the file that it names."""
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from nas.space.yaml import parse
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, judge_file, precision_of, write_quantised
 from nas.study.evaluate import Evaluator
+from nas.study.jobs import Job
+from nas.study.work import work
 from nas.training import evaluate
 
 SPACE = """\
@@ -113,27 +116,28 @@ def test_a_network_without_anything_to_quantise_is_a_failed_trial_with_its_reaso
 
 @pytest.mark.parametrize(("precision", "block"), [("int8_static", "conv"), ("int8_dynamic", "lstm")])
 def test_accuracy_and_loss_are_those_of_the_file(evaluator, digits, tmp_path, precision, block):
-    record, network = evaluator.train(3, evaluator.candidate(arch(precision, block)))
-    assert record.state == "complete"
-    assert network is not None
+    outcome = work(evaluator.config, digits, Job(number=3, arch=arch(precision, block), rung=0), lambda told: None)
+    assert (outcome.ended, outcome.state) == ("rung", None)
+    network = build(MINE, arch(precision, block), (1, 8, 8), 10)
+    network.load_state_dict(torch.load(io.BytesIO(outcome.weights), weights_only=True))
     path = tmp_path / "net.onnx"
     write_quantised(network, digits.in_shape, path, precision, calibration(digits, evaluator.config.seed))
     scores = judge_file(path, digits.x_val, digits.y_val)
-    assert record.scores == {"accuracy": scores.accuracy, "loss": scores.loss}
-    assert record.scores["loss"] != evaluate(network, digits.x_val, digits.y_val).loss
-    assert record.scores["accuracy"] == pytest.approx(record.curve[-1], abs=0.05), "the curve is of float32"
+    assert outcome.scores == {"accuracy": scores.accuracy, "loss": scores.loss}
+    assert outcome.scores["loss"] != evaluate(network, digits.x_val, digits.y_val).loss
+    assert outcome.scores["accuracy"] == pytest.approx(outcome.curve[-1][1], abs=0.05), "the curve is of float32"
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
     assert list(Path(evaluator.pricer.scratch).iterdir()) == []
 
 
 def test_a_file_that_cannot_be_written_is_a_failed_trial(evaluator, monkeypatch):
-    candidate = evaluator.candidate(arch("int8_static"))
     wrong = np.zeros((4, 1, 5, 8), np.float32)
-    monkeypatch.setattr("nas.study.evaluate.calibration", lambda task, seed: wrong)
-    record, network = evaluator.train(4, candidate)
-    assert (record.state, network) == ("failed", None)
-    assert "cannot be quantised as int8_static" in record.reason
-    assert record.epochs == 1
+    monkeypatch.setattr("nas.study.work.calibration", lambda task, seed: wrong)
+    job = Job(number=4, arch=arch("int8_static"), rung=0)
+    outcome = work(evaluator.config, evaluator.task, job, lambda told: None)
+    assert (outcome.ended, outcome.weights) == ("failed", None)
+    assert "cannot be quantised as int8_static" in outcome.reason
+    assert outcome.epochs == 1
 
 
 def test_a_target_without_int8_is_told_before_anything_is_written(digits, tmp_path):

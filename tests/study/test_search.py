@@ -21,6 +21,7 @@ from nas.study.folder import RunFolder
 from nas.study.front import front_numbers
 from nas.study.limits import memory_limit
 from nas.study.loop import Limits, Quiet, Search
+from nas.study.seconds import Seconds
 from nas.study.session import open_search
 
 FLOAT = """\
@@ -44,7 +45,8 @@ def search(config, folder, limits, digits, watcher=None, resume=False):
 def told(record: TrialRecord) -> dict:
     """Everything of a trial that no clock has a part in."""
     prices = {name: m for name, m in record.prices.items() if name != "latency_ms"}
-    return {**vars(record), "prices": prices, "train_seconds": None, "arch": record.arch.to_json()}
+    clocks = dict.fromkeys(("train_seconds", "epoch_seconds", "epoch_seconds_predicted"))
+    return {**vars(record), "prices": prices, "arch": record.arch.to_json(), **clocks}
 
 
 def trials_of(folder, name="tiny") -> list[optuna.trial.FrozenTrial]:
@@ -234,8 +236,8 @@ def test_what_follows_from_the_records_is_kept_up_with_them(tmp_path, tiny, digi
             self.checked += 1
             assert search.front() == front_numbers(search.records, search.objectives)
             assert [r.number for r in search.records] == sorted(r.number for r in search.records)
-            assert [o.number for o in search._seen] == [r.number for r in search.records]
-            assert [o.arch for o in search._seen] == [r.arch for r in search.records]
+            assert [o.number for o in search._seen()] == [r.number for r in search.records]
+            assert [o.arch for o in search._seen()] == [r.arch for r in search.records]
             trained = [r for r in search.records if r.state == "complete" or (r.state == "failed" and r.train_seconds)]
             assert search.trained == len(trained)
 
@@ -253,7 +255,8 @@ def test_what_follows_from_the_records_is_kept_up_with_them(tmp_path, tiny, digi
 # --- how trials end -------------------------------------------------------------------------------------------------
 
 
-def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(tmp_path, tiny, digits):
+def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(tmp_path, tiny, digits, monkeypatch):
+    monkeypatch.setattr("nas.study.seconds.TrainingTimes.full", lambda self, arch: Seconds())  # nobody can tell
     config = config_of(tiny, trial_time_limit_s=1e-6)
     found, ended = search(config, tmp_path / "run", Limits(trials=3), digits)
     failed = [r for r in found.records if r.state == "failed"]
@@ -263,6 +266,19 @@ def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(tmp_path, tiny
     assert [t.state.name for t in trials_of(tmp_path / "run") if t.number in [r.number for r in failed]] == ["FAIL"] * 3
     assert found.front() == []
     assert (tmp_path / "run" / "front.csv").read_text().count("\n") == 1
+
+
+def test_a_training_that_is_sure_to_take_too_long_is_not_begun(tmp_path, tiny, digits):
+    with pytest.raises(
+        BudgetError, match=r"may take 1e-06 s: 100% of them would take longer, the shortest .* [0-9.e-]+ s"
+    ):
+        search(config_of(tiny, trial_time_limit_s=1e-6), tmp_path / "run", Limits(trials=3), digits)
+    rows = list(csv.DictReader((tmp_path / "run" / "trials.csv").read_text().splitlines()))
+    assert rows
+    for row in rows:
+        assert (row["state"], row["epochs"]) == ("over_budget", "")
+        assert "one training may take 1e-06 s" in row["reason"]
+        assert float(row["epoch_seconds_predicted"]) > 1e-6
 
 
 def test_a_network_beyond_all_memory_is_a_failed_trial(tmp_path, digits):
@@ -277,7 +293,7 @@ def test_a_network_beyond_all_memory_is_a_failed_trial(tmp_path, digits):
     assert failed
     assert all(r.reason.startswith("cannot be priced: out of memory") and not r.train_seconds for r in failed)
     assert {r.arch.values["body.dense.width"] for r in failed} == {10**11}
-    told_ = {o.number: o for o in found._seen}
+    told_ = {o.number: o for o in found._seen()}
     for r in failed:
         known, price = told_[r.number], found._price(r.arch)
         assert (known.state, known.violation, known.excess) == ("failed", math.inf, (math.inf,))
@@ -358,7 +374,7 @@ class Stop(Quiet):
             search.limits = Limits(search.limits.trials, time.monotonic() - search.started)
         self.now = number
 
-    def epoch(self, log):
+    def progress(self, number, log):
         if self.now >= self.number and self.how == "ctrl-c":
             raise KeyboardInterrupt
 
@@ -582,4 +598,4 @@ def test_where_trials_alone_are_counted_no_sampler_hears_of_seconds(tmp_path, di
     with open_search(config_of(parse(FLOAT)), RunFolder(tmp_path / "run"), Limits(trials=2), task=digits) as opened:
         opened.run()
         assert all(r.train_seconds for r in opened.records)
-        assert [o.cost for o in opened._seen] == [None, None]
+        assert [o.cost for o in opened._seen()] == [None, None]

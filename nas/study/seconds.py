@@ -1,0 +1,78 @@
+"""How long the trainings of a study take: predicted before each, corrected by each."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from nas.measure.train_time import VALIDATED, TrainTimePredictor
+from nas.records import TrialRecord
+from nas.space import Architecture
+from nas.study.config import StudyConfig
+from nas.study.work import train_config
+from nas.training import TrainConfig
+
+_SURE = 1.64
+"""Standard deviations below which one training in twenty lies."""
+
+
+class Seconds(NamedTuple):
+    """Predicted seconds; zeros where nobody can tell."""
+
+    expected: float = 0.0
+
+    least: float = 0.0
+    """19 of 20 trainings take longer."""
+
+
+class TrainingTimes:
+    """Seconds of the trainings of one study on this machine.
+
+    Args:
+        n_train: samples that a full training passes over each epoch.
+        n_val: samples that are judged at the end of each.
+        in_shape: of one of them.
+    """
+
+    def __init__(
+        self, config: StudyConfig, in_shape: tuple[int, ...], n_outputs: int, n_train: int, n_val: int
+    ) -> None:
+        self._config, self._n_train, self._n_val = config, n_train, n_val
+        self._predictor = TrainTimePredictor(config.space, in_shape, n_outputs)
+        self._trainings: dict[Architecture, TrainConfig] = {}
+        self._learned: dict[int, float] = {}
+        self._small = any(rung.resolution < 1 for rung in config.parsed_rungs())
+
+    def learn(self, record: TrialRecord) -> None:
+        """Take over how long a training took, as far as it came; of small images only where it was seen whole."""
+        if not record.epoch_seconds or self._learned.get(record.number) == record.epochs:
+            return
+        if self._small and record.share < 1:
+            return
+        self._learned[record.number] = record.epochs
+        samples = record.epochs * self._n_train
+        self._predictor.learn(
+            record.arch, self._training(record.arch).batch_size, samples, record.epochs * record.epoch_seconds
+        )
+
+    def epoch(self, arch: Architecture) -> float:
+        """Return the predicted seconds of training alone for a pass over the training set; 0 where nobody can tell."""
+        mean, _ = self._per_sample(arch)
+        return 0.0 if math.isnan(mean) else math.exp(mean) * self._n_train
+
+    def full(self, arch: Architecture) -> Seconds:
+        """Return the predicted seconds of a full training, judging included."""
+        mean, deviation = self._per_sample(arch)
+        if math.isnan(mean):
+            return Seconds()
+        samples = self._training(arch).epochs * (self._n_train + VALIDATED * self._n_val)
+        return Seconds(math.exp(mean) * samples, math.exp(mean - _SURE * deviation) * samples)
+
+    def _per_sample(self, arch: Architecture) -> tuple[float, float]:
+        means, deviations = self._predictor.predict([arch], [self._training(arch).batch_size])
+        return float(means[0]), float(deviations[0])
+
+    def _training(self, arch: Architecture) -> TrainConfig:
+        if arch not in self._trainings:
+            self._trainings[arch] = train_config(self._config, arch)
+        return self._trainings[arch]

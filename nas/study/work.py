@@ -1,0 +1,159 @@
+"""Job -> Outcome: build, train up to the end of a rung, judge. In whatever process; no Optuna, no prices."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.build import Network, build
+from nas.data import open_shared
+from nas.errors import NasError, RunError, TrialFailed
+from nas.measure.quiet import Pause
+from nas.rng import torch_seed
+from nas.space import Architecture
+from nas.study.config import StudyConfig
+from nas.study.deploy import calibration, judge_file, precision_of, write_quantised
+from nas.study.folder import packed
+from nas.study.jobs import Job, Outcome, Progress, Runner, Tell
+from nas.study.limits import training_process
+from nas.training import TrainConfig, TrainState, as_trial_failed, fit, torch_seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nas.data import Task
+    from nas.training import EpochLog, FitResult, Scores
+
+_PROCESS = ExitStack()
+"""What a process that trains has set up for good."""
+
+
+def prepare(config: StudyConfig, folder: Path, slots: int, slot: int) -> Runner:
+    """Make this process one of `slots` that train, and return what runs its jobs; see `nas.study.jobs.Prepare`.
+
+    Args:
+        folder: where `write_shared` put the data.
+    """
+    task = open_shared(folder)
+    _PROCESS.enter_context(training_process(slots))
+    return partial(work, config, task)
+
+
+def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
+    """Train a network up to the end of a rung and judge it on the validation data; it pauses while others measure.
+
+    The weights of trial 12 start the same whatever ran before it: they are seeded by the study and the number. What
+    ships in 8 bits is trained in float32, and in the end judged as the file that it ships as; the curve is of float32.
+    """
+    started = time.perf_counter()
+    deadline = None if job.seconds_left is None else time.monotonic() + job.seconds_left
+    train = train_config(config, job.arch)
+    curve: list[EpochLog] = []
+
+    def note(log: EpochLog) -> None:
+        curve.append(log)
+        tell(Progress(job.number, log))
+
+    def stop(logs: Sequence[EpochLog]) -> str:
+        scores = logs[-1].scores
+        if job.bar is None or scores is None:
+            return ""
+        return job.bar.reason(logs[-1].epochs / train.epochs, 1 - scores.accuracy)
+
+    with Pause(deadline=deadline) as pause:
+        try:
+            before = _left_off(job.state)
+            with as_trial_failed(), torch_seeded(torch_seed(config.seed, "weights", job.number)):
+                network = build(config.space, job.arch, task.in_shape, task.n_outputs)
+            found = fit(
+                network,
+                task.x_train,
+                task.y_train,
+                train,
+                seed=torch_seed(config.seed, "training", job.number),
+                evaluate_on=(task.x_val, task.y_val),
+                until=job.rung,
+                state=before,
+                deadline=deadline,
+                trial_limit_s=job.trial_limit_s,
+                on_epoch=note,
+                between_batches=pause,
+                stop=stop,
+            )
+            whole = found.ended == "rung" and found.state is None
+            scores = (_scores_of_file(config, task, network, job.arch, pause) if whole else None) or _last(found)
+        except TrialFailed as error:
+            seconds = time.perf_counter() - started - pause.waited_s
+            trained = curve[-1].epochs if curve else 0.0
+            return Outcome(
+                number=job.number,
+                rung=job.rung,
+                ended="failed",
+                reason=str(error),
+                epochs=trained,
+                train_seconds=seconds,
+                curve=_points(curve),
+            )
+        return Outcome(
+            number=job.number,
+            rung=job.rung,
+            ended=found.ended,
+            reason=found.reason,
+            scores={} if scores is None else dataclasses.asdict(scores),
+            curve=_points(found.curve),
+            epochs=found.epochs,
+            train_seconds=time.perf_counter() - started - pause.waited_s,
+            epoch_seconds=found.train_seconds / found.epochs if found.epochs else 0.0,
+            state=None if found.state is None else found.state.to_bytes(),
+            weights=packed(network.state_dict()) if whole else None,
+        )
+
+
+def train_config(config: StudyConfig, arch: Architecture) -> TrainConfig:
+    """Return how a study trains an architecture: what its tree says, then what the study overrides."""
+    tree = config.space.resolve(arch).get("training", {})
+    assert isinstance(tree, dict)
+    found = TrainConfig.from_tree(tree)
+    overrides = {"rungs": config.parsed_rungs(), "subset": config.subset}
+    if config.epochs is not None:
+        overrides["epochs"] = config.epochs
+    return dataclasses.replace(found, **overrides)  # type: ignore[arg-type]
+
+
+def _left_off(state: bytes | None) -> TrainState | None:
+    """Return where a training left off; None, and it begins anew, where that is damaged: it ends the same."""
+    try:
+        return None if state is None else TrainState.from_bytes(state)
+    except RunError:
+        return None
+
+
+def _last(found: FitResult) -> Scores | None:
+    return found.curve[-1].scores if found.curve else None
+
+
+def _points(curve: Sequence[EpochLog]) -> tuple[tuple[float, float], ...]:
+    return tuple((log.epochs, log.scores.accuracy) for log in curve if log.scores)
+
+
+def _scores_of_file(
+    config: StudyConfig, task: Task, network: Network, arch: Architecture, pause: Pause
+) -> Scores | None:
+    """Return how good the file is that a network ships as; None where that is as good as the network itself."""
+    precision = precision_of(config.space, arch)
+    if precision == "fp32":
+        return None
+    samples = calibration(task, config.seed)
+    pause()
+    try:
+        with as_trial_failed(), tempfile.TemporaryDirectory(prefix="nas-") as scratch:
+            path = Path(scratch) / "network.onnx"
+            write_quantised(network, task.in_shape, path, precision, samples)
+            return judge_file(path, task.x_val, task.y_val, pause)
+    except NasError as error:
+        raise TrialFailed(str(error).splitlines()[0]) from error
