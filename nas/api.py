@@ -124,7 +124,8 @@ class Study:
         time_limit: float | str | None = None,
         *,
         plateau: int | None = None,
-        workers: int = 1,
+        workers: int | None = None,
+        executor: str = "local",
         watcher: Watcher | None = None,
     ) -> Front:
         """Search until so many trials are trained (of this study, earlier ones included) or the time is over.
@@ -133,8 +134,9 @@ class Study:
             trials: None: no limit but the others; 50 where there is none.
             time_limit: seconds, or text such as '15m'.
             plateau: end after so many trainings that did not add to the hypervolume of the front.
-            workers: processes that train, one core each; 1: this one. A script that asks for more keeps what it does
-                under `if __name__ == "__main__":`, since each of them imports it.
+            workers: processes that train, one core each; None or 1: this one. A script that asks for more keeps what
+                it does under `if __name__ == "__main__":`, since each of them imports it.
+            executor: "local", or "ray" or "ray:ADDRESS" for a Ray cluster, by default with all that it has room for.
         Returns:
             The front found so far; call again to go on.
         """
@@ -160,6 +162,7 @@ class Study:
             resume=self.resumed,
             watcher=watcher,
             workers=workers,
+            executor=executor,
         ) as search:
             ended = search.run()
         self.resumed = True

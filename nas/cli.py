@@ -117,8 +117,13 @@ def main() -> None:
     "-w",
     "--workers",
     type=click.IntRange(min=1),
-    default=1,
-    help="Processes that train, one core each.  [default: 1, in the process of the search]",
+    help="Processes that train, one core each.  [default: 1, the search's own; on Ray, all there is room for]",
+)
+@click.option(
+    "--executor",
+    metavar="WHERE",
+    default="local",
+    help="Where to train: local, or ray or ray:ADDRESS for a Ray cluster (extra 'ray').  [default: local]",
 )
 @click.option(
     "--rung",
@@ -149,7 +154,12 @@ def main() -> None:
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Of everything that is random.  [default: 0]")
 @click.option("--out", metavar="DIR", help="Run folder.  [default: results/SPACE-001, or the next number]")
-@click.option("--storage", metavar="URL", help="An Optuna storage URL instead of study.db in the run folder.")
+@click.option(
+    "--storage",
+    metavar="URL",
+    help="Where the study is kept instead of study.db in the run folder: sqlite:///FILE, journal:///FILE or "
+    "postgresql://USER@HOST/DATABASE (extra 'postgresql').",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out; what is not given is taken from it.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and where the results are.")
 @click.option("-v", "--verbose", is_flag=True, help="A line for every trial.")
@@ -161,7 +171,8 @@ def search(
     time_limit: str | None,
     trial_time_limit: str | None,
     plateau: int | None,
-    workers: int,
+    workers: int | None,
+    executor: str,
     storage: str | None,
     download: bool,
     quiet: bool,
@@ -208,6 +219,7 @@ def search(
                 watcher=_watcher(stack, quiet, verbose),
                 download=download,
                 workers=workers,
+                executor=executor,
             )
         )
         if not quiet:
@@ -217,7 +229,8 @@ def search(
     again += [f"--trials {trials}"] if trials is not None else []
     again += [f"--time-limit {time_limit or f'{limit_s:g}s'}"] if limit_s is not None else []
     again += [f"--plateau {plateau}"] if plateau is not None else []
-    again += [f"--workers {workers}"] if workers > 1 else []
+    again += [f"--workers {workers}"] if workers is not None else []
+    again += [f"--executor {executor}"] if executor != "local" else []
     again += [f"--storage {shlex.quote(storage)}"] if storage is not None else []
     _say_end(opened, ended, quiet, " ".join(again))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -67,7 +68,8 @@ def open_search(
     resume: bool = False,
     watcher: Watcher | None = None,
     download: bool = False,
-    workers: int = 1,
+    workers: int | None = None,
+    executor: str = "local",
 ) -> Iterator[Search]:
     """Yield a search that is ready to run; the folder is this process's while it is open.
 
@@ -75,10 +77,13 @@ def open_search(
 
     Args:
         workers: processes that train; 1: this one. What a trial finds does not depend on it, the order of trials does.
+            None: 1 here, and on a cluster as many as it has room for.
+        executor: "local", or "ray" or "ray:ADDRESS" for a Ray cluster.
 
     Raises:
         NasError: something the user can mend; nothing was written then.
     """
+    started = time.monotonic()  # a time limit counts loading and calibrating too
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RunError(
             "this script was begun once more, by a worker of the search that it starts; keep the search under "
@@ -86,10 +91,18 @@ def open_search(
         )
     check_space(config.space)
     check_targets(config.space, config.latencies().values())
+    place, _, address = executor.partition(":")
+    if place not in ("local", "ray") or (address and place == "local"):
+        raise NasError(f"executor must be local, ray or ray:ADDRESS, got {executor!r}")
     objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
     gated = bool(budgets) or None
     _try_out(config, objectives, gated)
-    meters = {name: open_meter(target) for name, target in config.latencies().items()}
+    open_one = open_meter
+    if place == "ray":
+        from nas.study.executors.ray_meter import open_meter as open_on_ray
+
+        open_one = partial(open_on_ray, address=address or None)
+    meters = {name: open_one(target) for name, target in config.latencies().items()}
     if resume:
         before = folder.read_config()
         _check_same(before, config, folder)
@@ -108,7 +121,7 @@ def open_search(
     check_task(config.space, task)
     if not resume:
         folder.create()
-    with folder.locked(), training_process(workers), opened(meters):
+    with folder.locked(), training_process(workers or 1), opened(meters):
         folder.clear_scratch()
         url = storage_url or _sqlite(folder.path / "study.db")
         name = folder.path.resolve().name if storage_url else config.space.name
@@ -142,33 +155,43 @@ def open_search(
             describe=evaluator.describe,
             screen=evaluator.screener if evaluator.screener.names else None,
         )
-        executor = _executor(config, task, folder, workers, lambda progress: search.told(progress))
+        runs = _executor(config, task, folder, workers, place, address, lambda progress: search.told(progress))
         search = Search(
             evaluator=evaluator,
             sampler=sampler,
             storage=storage,
             folder=folder,
             ledger=ledger,
-            executor=executor,
+            executor=runs,
             limits=limits,
             watcher=watcher or Quiet(),
             interrupted=interrupted,
             earlier=earlier,
+            started=started,
         )
         try:
             yield search
         finally:
-            executor.close()
+            runs.close()
             folder.clear_scratch()
             keep_conditions(meters, folder)
 
 
-def _executor(config: StudyConfig, task: Task, folder: RunFolder, workers: int, tell: Tell) -> Executor:
-    """Return what runs the jobs: this process, or `workers` others that have the data mapped from the run folder."""
-    if workers == 1:
+def _executor(
+    config: StudyConfig, task: Task, folder: RunFolder, workers: int | None, place: str, address: str, tell: Tell
+) -> Executor:
+    """Return what runs the jobs: this process, others that have the data mapped from the run folder, or a cluster."""
+    if place == "local" and workers in (None, 1):
         return Here(lambda slot: partial(work, config, task), tell)
     write_shared(task, folder.shared)
-    return Local(partial(prepare, config, folder.shared, workers), workers, tell)
+    if place == "local":
+        assert workers is not None
+        return Local(partial(prepare, config, folder.shared, workers), workers, tell)
+    from nas.study.executors.ray import OnRay
+    from nas.study.executors.ray_trainer import Carried
+
+    carried = Carried(partial(prepare, config), folder.shared, workers or 1)
+    return OnRay(carried, tell, address=address or None, at_most=workers)
 
 
 def _try_out(config: StudyConfig, objectives: Sequence[Objective], gated: bool | None) -> None:

@@ -17,6 +17,7 @@ from nas.objectives import Objective
 from nas.records import TrialRecord
 from nas.samplers.optuna import to_distribution
 from nas.space import Architecture, Space
+from nas.study.storages import hide_password, open_storage, storage_errors
 
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -36,19 +37,20 @@ class Storage:
     rejected is written once.
 
     Args:
-        url: an Optuna storage URL, such as sqlite:///study.db.
+        url: see `nas.study.storages`.
         name: of the study within the storage.
         resume: whether the study has to exist, or must not.
     Raises:
-        RunError: it does not exist, exists already, or cannot be opened.
+        RunError: it does not exist, exists already, or cannot be opened; and from every method: it failed.
     """
 
     def __init__(self, url: str, name: str, space: Space, objectives: Sequence[Objective], *, resume: bool) -> None:
-        self._space, self._objectives = space, objectives
+        self._url, self._space, self._objectives = url, space, objectives
+        shown = hide_password(url)
         self._distributions = {path: to_distribution(slot.parameter) for path, slot in space.slots.items()}
         with _quiet():
             try:
-                self._storage = optuna.storages.get_storage(url)
+                self._storage = open_storage(url)
                 if resume:
                     self.study = optuna.load_study(study_name=name, storage=self._storage)
                 else:
@@ -59,11 +61,13 @@ class Storage:
                         self.study.set_metric_names([objective.name for objective in objectives])
                 self._study_id = self._storage.get_study_id_from_name(name)
             except KeyError:
-                raise RunError(f"{url}: no study called '{name}' to resume") from None
+                raise RunError(f"{shown}: no study called '{name}' to resume") from None
             except optuna.exceptions.DuplicatedStudyError:
-                raise RunError(f"{url}: a study called '{name}' exists already; --resume goes on with it") from None
+                raise RunError(f"{shown}: a study called '{name}' exists already; --resume goes on with it") from None
+            except RunError:
+                raise
             except Exception as error:  # SQLAlchemy's and the drivers' own, which are not ours to import
-                raise RunError(f"storage {url}: cannot be opened: {str(error).splitlines()[0]}") from None
+                raise RunError(f"storage {shown}: cannot be opened: {str(error).splitlines()[0]}") from None
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -72,7 +76,8 @@ class Storage:
 
     def keep(self, name: str, value: Any) -> None:
         """Keep a JSON-able value with the study."""
-        self.study.set_user_attr(name, value)
+        with storage_errors(self._url):
+            self.study.set_user_attr(name, value)
 
     def load(self) -> tuple[list[TrialRecord], list[tuple[int, Architecture]]]:
         """Return the finished trials and those set aside, in order; and what was interrupted (to be run again)."""
@@ -98,14 +103,16 @@ class Storage:
 
     def pause(self, record: TrialRecord) -> None:
         """Write how far a trial came that may go on. For Optuna, whose trials end once, it is still running."""
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, record.number)
-        self._storage.set_trial_user_attr(trial_id, _RECORD, json.dumps(record.to_dict()))
+        with storage_errors(self._url):
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, record.number)
+            self._storage.set_trial_user_attr(trial_id, _RECORD, json.dumps(record.to_dict()))
 
     def finish(self, record: TrialRecord) -> None:
         """Write what became of a trial that was started."""
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, record.number)
-        self._storage.set_trial_user_attr(trial_id, _RECORD, json.dumps(record.to_dict()))
-        self._storage.set_trial_state_values(trial_id, _STATES[record.state], self._values(record))
+        with storage_errors(self._url):
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, record.number)
+            self._storage.set_trial_user_attr(trial_id, _RECORD, json.dumps(record.to_dict()))
+            self._storage.set_trial_state_values(trial_id, _STATES[record.state], self._values(record))
 
     def reject(self, record: TrialRecord) -> int:
         """Write a trial that never started, and return its number."""
@@ -127,8 +134,9 @@ class Storage:
             values=values,
             user_attrs={_ARCHITECTURE: arch.to_json(), **attributes},
         )
-        trial_id = self._storage.create_new_trial(self._study_id, template_trial=trial)
-        return self._storage.get_trial_number_from_id(trial_id)
+        with storage_errors(self._url):
+            trial_id = self._storage.create_new_trial(self._study_id, template_trial=trial)
+            return self._storage.get_trial_number_from_id(trial_id)
 
 
 @contextmanager

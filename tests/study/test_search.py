@@ -534,10 +534,13 @@ def test_another_storage(tmp_path, tiny, digits):
     assert not (tmp_path / "other" / "a").exists(), "nothing was written"
 
 
-@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/study.db", "notadialect://x", "nonsense"])
-def test_a_storage_that_cannot_be_opened(tmp_path, tiny, digits, url):
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("sqlite:////nowhere/at/all/study.db", "there is no folder"), ("notadialect://x", "kind"), ("nonsense", "no URL")],
+)
+def test_a_storage_that_cannot_be_opened(tmp_path, tiny, digits, url, said):
     opening = open_search(config_of(tiny), RunFolder(tmp_path / "run"), Limits(), task=digits, storage_url=url)
-    with pytest.raises(RunError, match="cannot be opened"), opening:
+    with pytest.raises(RunError, match=said), opening:
         pass
     assert list(tmp_path.iterdir()) == []
 
