@@ -152,6 +152,9 @@ def main() -> None:
     metavar="RUNTIME[:SETTING=VALUE,...]",
     help="In what latency is measured, e.g. openvino:threads=2 or onnxruntime:batch=8.  [default: onnxruntime]",
 )
+@click.option(
+    "--device", help="Where networks are trained: cpu, cuda, or auto, which is a GPU if there is one.  [default: auto]"
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Of everything that is random.  [default: 0]")
 @click.option("--out", metavar="DIR", help="Run folder.  [default: results/SPACE-001, or the next number]")
 @click.option(

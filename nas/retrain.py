@@ -21,6 +21,7 @@ from nas.study.config import StudyConfig
 from nas.study.folder import save_weights
 from nas.study.work import train_config
 from nas.training import evaluate, fit, torch_seeded
+from nas.training.device import device_of
 from nas.training.fidelity import FULL
 
 if TYPE_CHECKING:
@@ -122,8 +123,8 @@ def retrain(
         raise RunError(f"{folder}: trial {record.number} was retrained already; --overwrite does it again")
     train = train_config(config, record.arch)
     train = dataclasses.replace(train, subset=1.0, rungs=FULL, epochs=epochs or LONGER * train.epochs)
-    x_test, y_test = task.test()
-    x, y = task.full()
+    device = device_of(config.device)
+    x_test, y_test, x, y = (part.to(device) for part in (*task.test(), *task.full()))
     try:  # before the work, not after it
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -133,7 +134,7 @@ def retrain(
     started = time.perf_counter()
     with Pause() as pause:
         for seed in range(seeds):
-            network = _fresh(config, record, task, seed)
+            network = _fresh(config, record, task, seed).to(device)
             fit(
                 network,
                 x,
@@ -144,7 +145,7 @@ def retrain(
                 between_batches=pause,
             )
             scores.append(evaluate(network, x_test, y_test, between_batches=pause))
-            states.append(network.state_dict())
+            states.append(network.cpu().state_dict())
     # Only now: a retraining that fails or is interrupted leaves an earlier one as it was.
     for old in (folder / "retrained.json", *folder.glob("seed-*.pt")):
         old.unlink(missing_ok=True)

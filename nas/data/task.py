@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 
@@ -55,8 +56,13 @@ class Task:
         """
         digest = hashlib.blake2b(repr((self.in_shape, self.classes)).encode(), digest_size=8)
         for tensor in (self.x_train, self.y_train, self.x_val, self.y_val):
-            digest.update(tensor.numpy().data)  # contiguous
+            digest.update(tensor.cpu().numpy().data)  # contiguous
         return digest.hexdigest()
+
+    def to(self, device: str | torch.device) -> Task:
+        """Return the same task with its training and validation samples on a device."""
+        tensors = ("x_train", "y_train", "x_val", "y_val")
+        return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in tensors})
 
     def full(self) -> tuple[Tensor, Tensor]:
         """Return training and validation samples together, for a final training."""

@@ -47,7 +47,7 @@ def train_terms(operation: Operation) -> Mapping[Term, float]:
         family, scores, width = kind, groups * n * up(n), up(c // groups)
         nodes, work = 4, {"macs": 2 * scores * width, "moved": scores}
     elif kind in ("maxpool", "avgpool"):
-        family = kind
+        family, work = kind, {"reads": n_in * c, "moved": n * d}
     total |= {(family, name): amount for name, amount in work.items()}
     total["run", "node"] = nodes
     tensors, weights = _parameters(operation)

@@ -17,13 +17,13 @@ from nas.space.write import Dumper
 from nas.space.yaml import Loader, parse
 from nas.training.fidelity import FULL, Rung, rungs
 
-_NO_DIFFERENCE = ("space", "data", "data_root", "data_fingerprint", "trial_time_limit_s")
+_NO_DIFFERENCE = ("space", "data", "data_root", "data_fingerprint", "trial_time_limit_s", "device")
 """Compared otherwise (the space, the data), or free to change."""
 
 _NUMBER, _WHOLE, _MAYBE = (int, float), (int,), (int, type(None))
 _KINDS = {_NUMBER: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
 _TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("data", "data_root", "sampler", "runtime"), (str,)),
+    **dict.fromkeys(("data", "data_root", "sampler", "runtime", "device"), (str,)),
     **dict.fromkeys(("val_share", "subset"), _NUMBER),
     "seed": _WHOLE,
     "epochs": _MAYBE,
@@ -62,6 +62,9 @@ class StudyConfig:
 
     runtime: str = "onnxruntime"
     """In what the latency is measured: a target, such as 'openvino:threads=2' (see `nas.measure.target`)."""
+
+    device: str = "auto"
+    """Where networks are trained: cpu, cuda, or auto, which is a GPU where there is one."""
 
     seed: int = 0
 

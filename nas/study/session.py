@@ -35,7 +35,8 @@ from nas.study.meters import calibrate, keep_conditions
 from nas.study.rungs import settled
 from nas.study.storage import Storage
 from nas.study.warm import read_earlier, read_kept, write_kept
-from nas.study.work import prepare, work
+from nas.study.work import prepare, prepare_here
+from nas.training.device import device_of
 from nas.training.judge import MOST_JUDGED
 
 DISTRIBUTION = "pareto-nas"
@@ -94,6 +95,8 @@ def open_search(
     place, _, address = executor.partition(":")
     if place not in ("local", "ray") or (address and place == "local"):
         raise NasError(f"executor must be local, ray or ray:ADDRESS, got {executor!r}")
+    if place == "local":
+        device_of(config.device)
     objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
     gated = bool(budgets) or None
     _try_out(config, objectives, gated)
@@ -182,7 +185,7 @@ def _executor(
 ) -> Executor:
     """Return what runs the jobs: this process, others that have the data mapped from the run folder, or a cluster."""
     if place == "local" and workers in (None, 1):
-        return Here(lambda slot: partial(work, config, task), tell)
+        return Here(partial(prepare_here, config, task), tell)
     write_shared(task, folder.shared)
     if place == "local":
         assert workers is not None

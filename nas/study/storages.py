@@ -101,7 +101,12 @@ def _set_journal(path: Path, mode: str) -> None:
         suppress(sqlite3.OperationalError),
         closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", timeout=0, uri=True)) as connection,
     ):
-        connection.execute(f"PRAGMA journal_mode = {mode}")
+        import sys, traceback
+        try:
+            r=connection.execute(f"PRAGMA journal_mode = {mode}").fetchall()
+            print("SET", path, mode, r, file=sys.__stderr__)
+        except Exception as e:
+            print("SETFAIL", path, mode, e, file=sys.__stderr__); raise
 
 
 _MOUNTS = Path("/proc/self/mounts")

@@ -22,6 +22,7 @@ from nas.study.folder import packed
 from nas.study.jobs import Job, Outcome, Progress, Runner, Tell
 from nas.study.limits import training_process
 from nas.training import TrainConfig, TrainState, as_trial_failed, fit, torch_seeded
+from nas.training.device import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,9 +40,14 @@ def prepare(config: StudyConfig, folder: Path, slots: int, slot: int) -> Runner:
     Args:
         folder: where `write_shared` put the data.
     """
-    task = open_shared(folder)
+    task = open_shared(folder).to(device_of(config.device, slot))
     _PROCESS.enter_context(training_process(slots))
     return partial(work, config, task)
+
+
+def prepare_here(config: StudyConfig, task: Task, slot: int) -> Runner:
+    """Return what runs jobs in the process of the search, which is set up already; see `nas.study.jobs.Prepare`."""
+    return partial(work, config, task.to(device_of(config.device, slot)))
 
 
 def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
@@ -69,7 +75,8 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
         try:
             before = _left_off(job.state)
             with as_trial_failed(), torch_seeded(torch_seed(config.seed, "weights", job.number)):
-                network = build(config.space, job.arch, task.in_shape, task.n_outputs)
+                network = build(config.space, job.arch, task.in_shape, task.n_outputs)  # alike for every device
+                network.to(task.x_train.device)
             found = fit(
                 network,
                 task.x_train,
@@ -110,7 +117,7 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
             train_seconds=time.perf_counter() - started - pause.waited_s,
             epoch_seconds=found.train_seconds / found.epochs if found.epochs else 0.0,
             state=None if found.state is None else found.state.to_bytes(),
-            weights=packed(network.state_dict()) if whole else None,
+            weights=packed(network.cpu().state_dict()) if whole else None,
         )
 
 
@@ -148,6 +155,7 @@ def _scores_of_file(
     precision = precision_of(config.space, arch)
     if precision == "fp32":
         return None
+    network, task = network.cpu(), task.to("cpu")
     samples = calibration(task, config.seed)
     pause()
     try:

@@ -273,7 +273,7 @@ class TrainConfig:
     """Of the Beta distribution that says in which shares two samples are mixed, both parameters; 0: not at all.
     Zhang et al., ICLR 2018. https://arxiv.org/abs/1710.09412"""
 
-    average: float = 0.1
+    average: float = 0.05
     """Share of the steps so far that the averaged weights look back on, which are judged and kept; 0: the weights as
     the last step left them, 0.5: the mean over all steps. See `nas.training.average`."""
 

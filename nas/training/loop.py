@@ -21,7 +21,7 @@ from nas.training.fidelity import Stretch, plan
 from nas.training.judge import evaluate, few, memory_format
 from nas.training.learner import Learner
 from nas.training.log import EpochLog
-from nas.training.resolution import reduced_size
+from nas.training.resolution import reduce, reduced_size
 from nas.training.seeding import torch_seeded
 
 _CHECK_EVERY = 16
@@ -76,8 +76,8 @@ def fit(
         x: (n, *in_shape) float32, on the device of `module`.
         y: (n,) int64, indices into the logits (N, n_outputs) that `module` gives.
         seed: owns the subsets, the order of samples, augmentation and dropout.
-        evaluate_on: (x_val, y_val), judged at the end of every stretch: on all of them where the full training ends,
-            before on those that `few` chooses.
+        evaluate_on: (x_val, y_val), judged on at the end of every stretch, at its resolution: on all of them where
+            the full training ends, before on those that `few` chooses.
         until: index of the rung to train to; None: the last.
         state: to go on from, of a training with the same data, config and seed; None: from the start.
         deadline: on the clock of `time.monotonic`, when the whole run ends.
@@ -136,8 +136,11 @@ def fit(
 
         scores, done = None, stretch is stretches[-1]
         if evaluate_on is not None and judged_on is not None:
+            x_val, y_val = evaluate_on if done else judged_on
+            # A network that has never seen an image of full size is no better than chance on one.
+            x_val = x_val if size is None else reduce(x_val, size)
             with learner.judged():
-                scores = evaluate(module, *(evaluate_on if done else judged_on), between_batches=clock.pause)
+                scores = evaluate(module, x_val, y_val, between_batches=clock.pause)
         curve.append(EpochLog(stretch.epochs, train_loss, scores, train_seconds))
         if on_epoch is not None:
             on_epoch(curve[-1])
