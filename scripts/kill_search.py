@@ -34,7 +34,7 @@ from nas.study.front import front_numbers
 
 OUT = Path("results/training/kills.json")
 FIRST_S, LAST_S = 0.5, 9.0
-"""A blow comes so long after the last one: starting takes about half of it, so that blows hit starts as well."""
+"""A blow comes so long after the start or the one before, one at a worker after the workers were started."""
 
 
 def main() -> None:
@@ -62,6 +62,8 @@ def besiege(run: Path, kills: int, trials: int, workers: int, rng: random.Random
     started = time.monotonic()
     for blow in range(kills):
         driver = driver or start(run, trials, workers)
+        if blow % 2:
+            wait_for_workers(driver, workers)
         time.sleep(rng.uniform(FIRST_S, LAST_S))
         if driver.poll() is not None:
             raise SystemExit(f"the search ended by itself, with {driver.returncode}:\n{driver.stderr.read()}")
@@ -154,6 +156,12 @@ def check_end(run: Path, records: dict[int, TrialRecord], config: StudyConfig) -
         torch.load(folder.checkpoint(number), weights_only=True)
     broken += [f"{path} was left behind" for path in run.rglob("*.part")]
     return broken
+
+
+def wait_for_workers(driver: subprocess.Popen[str], workers: int) -> None:
+    """Wait until a search has started its workers, or has ended."""
+    while driver.poll() is None and sum(kind == "worker" for _, kind in children_of(driver.pid)) < workers:
+        time.sleep(0.1)
 
 
 def children_of(pid: int) -> list[tuple[int, str]]:

@@ -114,4 +114,4 @@ def _train(number: int, parent: int, wanted: Any, at: Any, batches: Any) -> None
     x, y = torch.randn(2048, *in_shape), torch.randint(10, (2048,))
     with training_process():
         network = build_tree({"body": body, "head": {"pool": {}}}, in_shape, 10)
-        fit(network, x, y, TrainConfig(epochs=10**6), seed=number, between_batches=between_batches)
+        fit(network, x, y, TrainConfig(epochs=10**4), seed=number, between_batches=between_batches)

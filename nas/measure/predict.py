@@ -102,7 +102,7 @@ class LatencyPredictor:
             SpaceError: it is of another space.
         """
         tree = self.space.resolve(arch)
-        total = self._unbuilt.total(tree, terms)
+        total = self._unbuilt.total(tree, lambda operations, _: map(terms, operations))
         total["network", "node"] = 1.0
         deploy = tree.get("deploy")
         precision = deploy.get("precision", "fp32") if isinstance(deploy, dict) else "fp32"
@@ -132,13 +132,13 @@ class Unbuilt:
     def total(
         self,
         tree: dict[str, Tree],
-        of: Callable[[Operation], Work],
+        of: Callable[[Sequence[Operation], Any], Iterable[Work]],
         of_built: Callable[[Work], Work] = lambda work: work,
     ) -> dict[Term, float]:
         """Return the sum over the parts of a resolved tree.
 
         Args:
-            of: the work of an operation.
+            of: the works of a part's operations, from them and its config; a change of layout has none.
             of_built: the same of what was built, from its "node" (layers), "macs", "moved" and "weights".
         Raises:
             BuildError: it cannot be built.
@@ -148,7 +148,7 @@ class Unbuilt:
         def make(part: Any, *arguments: Any) -> Shape:
             if "plan" in vars(part):  # an inherited one tells of the parent
                 out_shape, operations = part.plan(*arguments)
-                works: Iterable[Work] = map(of, operations)
+                works = of(operations, arguments[-1] if hasattr(part, "Config") else None)
             else:
                 out_shape, work = self._build(part, arguments)
                 works = (of_built(work),)

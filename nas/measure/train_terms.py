@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from math import prod
+from typing import Any
 
 from nas.blocks.operations import GATES, Operation
 from nas.measure.additive import Prior, Work
@@ -20,36 +22,51 @@ _FAMILY = {
 """Of operations that only go over their elements; "plain" are all others."""
 
 
+def part_terms(operations: Sequence[Operation], config: Any) -> Iterator[Work]:
+    """Return the works of a part's operations, `train_terms` of each; of dropout too where its config has some."""
+    drops = repeat(getattr(config, "dropout", 0) > 0)
+    return map(train_terms, operations, drops)
+
+
 @functools.lru_cache(maxsize=2**14)
-def train_terms(operation: Operation) -> Mapping[Term, float]:
+def train_terms(operation: Operation, drops: bool = False) -> Mapping[Term, float]:
     """Return the amounts of work of an operation in a training step, by term; a network's are their sums.
 
-    Once a step: "node", starting it forward and backward; "steps" of a recurrent one, one after the other; "weights",
-    laid out anew and their gradients; "tensors" and "weights" that the optimizer goes over, in the family "update".
-    For each sample: "macs", multiply-adds forward with channels rounded up to `LANES` (backward goes with them);
-    "moved", elements in and out; "rows" of a depthwise map; "input" and "state" of a recurrent step.
+    Once a step: "node", starting it forward and backward; "steps" of a recurrent one, one after the other; "tensors"
+    and "weights" that the optimizer and the averaging go over, in the family "update". For each sample: "macs",
+    multiply-adds forward with channels rounded up to `LANES` (backward goes with them); "moved", elements in and out,
+    those of the norm behind a convolution among them; "reads", elements that a pooling takes in; "input" and "state"
+    of a recurrent step.
+
+    Args:
+        drops: whether it is of a part with dropout, which goes over what comes into linear layers and over the weights
+            of attention.
     """
     kind, c, d, at_in, at_out, _, groups = operation
     n_in, n = prod(at_in), prod(at_out)
     moved = n_in * c + n * d
-    nodes, family = 1, _FAMILY.get(kind, "plain")
+    dropped, nodes, family = 0, 1, _FAMILY.get(kind, "plain")
     work: Mapping[str, float] = {"moved": moved}
     total: dict[Term, float] = {}
     if kind == "conv":
         family, work = _conv(operation)
         nodes = 2
     elif kind == "linear":
-        family, work = kind, {"macs": n * c * up(d), "moved": moved}
+        family, work = kind if at_in else "vector", {"macs": n * c * up(d), "moved": moved}
+        dropped = n * c
     elif kind in GATES:
         family, gated = kind.partition("_")[0], groups * n * GATES[kind] * up(d)
         work = {"steps": groups * n, "input": gated * c, "state": gated * d, "moved": gated}
     elif kind == "attention":
         family, scores, width = kind, groups * n * up(n), up(c // groups)
         nodes, work = 4, {"macs": 2 * scores * width, "moved": scores}
+        dropped = scores
     elif kind in ("maxpool", "avgpool"):
         family, work = kind, {"reads": n_in * c, "moved": n * d}
     total |= {(family, name): amount for name, amount in work.items()}
     total["run", "node"] = nodes
+    if drops and dropped:
+        total["dropout", "moved"] = dropped
     tensors, weights = _parameters(operation)
     if tensors:
         total |= {("update", "weights"): weights, ("update", "tensors"): tensors}
@@ -106,19 +123,40 @@ def per_sample(step: Work, batch_size: int, optimizer: str) -> dict[Term, float]
 
 
 _USUAL_NS = {
-    "node": 100000.0,
+    "node": 160_000.0,
     "macs": 0.05,
-    "reads": 0.1,
+    "reads": 0.15,
     "moved": 1.0,
-    "weights": 5.0,
-    "rows": 15.0,
-    "steps": 70000.0,
-    "input": 0.1,
-    "state": 0.12,
-    "tensors": 15000.0,
+    "weights": 13.0,
+    "tensors": 28_000.0,
+    "steps": 70_000.0,
+    "input": 0.08,
+    "state": 0.13,
 }
 
-_USUAL_NS_OF: dict[str, dict[str, float]] = {}
+_USUAL_NS_OF: dict[str, dict[str, float]] = {
+    "step": {"node": 180_000.0, "moved": 2.0},
+    "few": {"macs": 0.095, "moved": 2.8},
+    "depthwise": {"macs": 0.6},
+    "grouped": {"macs": 0.038, "moved": 3.8},
+    "conv1d": {"macs": 0.038, "moved": 6.8},
+    "linear": {"macs": 0.038, "moved": 1.8},
+    "vector": {"macs": 0.07, "moved": 1.4},
+    "attention": {"macs": 0.11, "moved": 3.3},
+    "maxpool": {"moved": 22.0},
+    "norm": {"moved": 1.3},
+    "smooth": {"moved": 1.7},
+    "dropout": {"moved": 8.0},
+    "lstm": {"steps": 20_000.0, "input": 0.045, "state": 0.09, "moved": 1.5},
+    "gru": {"steps": 160_000.0, "state": 0.2, "moved": 1.9},
+    "rnn": {"input": 0.13, "moved": 3.2},
+    "update/sgd": {"weights": 5.0},
+    "update/rmsprop": {"weights": 7.0, "tensors": 44_000.0},
+    "augment": {"moved": 1.5},
+    "augment/crop": {"moved": 7.0},
+    "augment/jitter": {"moved": 6.5},
+    "augment/standard": {"moved": 8.5},
+}
 """Where a family differs."""
 
 
@@ -131,5 +169,5 @@ def usual_ns(term: Term) -> float:
     return _USUAL_NS[work]
 
 
-TRAINING = Prior(usual_ns=usual_ns, speed=0.7, apart=0.4, error=0.1, noise=0.05)
+TRAINING = Prior(usual_ns=usual_ns, speed=0.7, apart=0.4, error=0.2, noise=0.1)
 """Another machine is thought to be slower or faster by a factor of two."""

@@ -39,6 +39,11 @@ def check_space(space: Space) -> None:
         if field in training.fields:
             check_parts(space, f"training.{field}", table)
     _check_augmentations(space, training)
+    if "rungs" in training.fields:
+        raise SpaceError(
+            f"{space.where('training.rungs')}: where trainings are judged on the way is a matter of the study, the same "
+            "for all: nas search --rung 0.1 --rung 0.3"
+        )
     plain = {name: node for name, node in training.fields.items() if name not in PARTS}
     check_fields(space, "training", "training", plain, TrainConfig)
     check_fields(space, "deploy", "deploy", deploy.fields, DeployConfig)

@@ -27,6 +27,8 @@ class Ledger:
     Args:
         n_rungs: of every training.
         n_judged: validation samples that a network is judged on before the end of its training.
+        timed: whether samplers are told seconds. Where trials alone are counted, the order of a search does not hang
+            on the clock.
 
     Attributes:
         records: finished trials, and those set aside.
@@ -38,9 +40,16 @@ class Ledger:
     """
 
     def __init__(
-        self, objectives: Sequence[Objective], budgets: Sequence[Budget], n_rungs: int, n_judged: int | None = None
+        self,
+        objectives: Sequence[Objective],
+        budgets: Sequence[Budget],
+        *,
+        n_rungs: int = 1,
+        n_judged: int | None = None,
+        timed: bool = False,
     ) -> None:
         self.objectives, self.budgets, self.n_rungs = objectives, budgets, n_rungs
+        self._timed = timed
         self.records: list[TrialRecord] = []
         self.by_arch: dict[Architecture, TrialRecord] = {}
         self.by_key: dict[str, TrialRecord] = {}
@@ -160,7 +169,7 @@ class Ledger:
             violation(record.prices, self.budgets) or float(state == "over_budget"),  # of its training time
             record.number,
             excesses(record.prices, self.budgets),
-            record.train_seconds / (record.share or 1.0) or None,
+            (record.train_seconds / (record.share or 1.0) or None) if self._timed else None,
         )
 
 

@@ -16,7 +16,7 @@ from nas.measure import noticed
 from nas.objectives import Budget, Objective
 from nas.records import TrialRecord, mark_front
 from nas.rng import generator
-from nas.samplers import Observation, Price, Proposer
+from nas.samplers import Price, Proposer
 from nas.space import Architecture
 from nas.study.curves import Bar
 from nas.study.evaluate import Candidate, Evaluator, excesses
@@ -258,13 +258,15 @@ class Search:
         """Return a promising trial to train to the end, where new ones are of no use any more."""
         if self.ledger.n_rungs == 1 or (not enough and self.deadline is None):
             return None
+        left = self.seconds_left
+        if not enough and left > _MOST_FINISHING * (self.limits.seconds or math.inf):
+            return None
         numbers = to_finish(self._standings(), expected=self.ledger.expected())
         if enough or not numbers:
             return next(iter(numbers), None)
-        left, limit = self.seconds_left, self.limits.seconds or math.inf
         needed = {n: self._seconds_to_finish(n) for n in numbers}
         at_work = sum(self._seconds_to_finish(n) for n in self._running if self.ledger.get(n) is not None)
-        if (sum(needed.values()) + at_work) / self.executor.slots < left or left > _MOST_FINISHING * limit:
+        if (sum(needed.values()) + at_work) / self.executor.slots < left:
             return None
         return next((n for n in numbers if needed[n] < left), None)
 
@@ -319,7 +321,7 @@ class Search:
         before = len(self.records)
         new = sum(1 for number in self._running if self.ledger.get(number) is None)
         rng = generator(self.evaluator.config.seed, "sampler", before + new)
-        arch = self.sampler.propose([*self._evidence, *self._seen()], at_work, self._price, rng)
+        arch = self.sampler.propose([*self._evidence, *self.ledger.seen()], at_work, self._price, rng)
         admitted = None
         if arch not in self.ledger.by_arch and arch not in at_work:
             admitted = self._admit(self.evaluator.candidate(arch))
@@ -327,13 +329,6 @@ class Search:
         self._barren = 0 if grown or admitted else self._barren + 1
         self._rejected = 0 if admitted else self._rejected + grown
         return admitted
-
-    def _seen(self) -> Sequence[Observation]:
-        """Return the trials as the sampler is told them."""
-        if self.limits.seconds is not None:
-            return self.ledger.seen()
-        # Where trials alone are counted time is no matter, and the order of a search does not hang on it.
-        return [o if o.cost is None else replace(o, cost=None) for o in self.ledger.seen()]
 
     def _admit(self, candidate: Candidate) -> Candidate | None:
         """Return a candidate that is to be trained; one that is not is recorded."""
@@ -484,7 +479,7 @@ class Search:
             return replace(record, state="stopped_early")
         if outcome.ended == "time":
             return record
-        rung = outcome.rung + 1
+        rung = self.ledger.n_rungs if outcome.state is None else outcome.rung + 1
         rungs = (*record.rung_scores, *[outcome.scores] * (rung - len(record.rung_scores)))
         record = replace(record, rung=rung, rung_scores=rungs)
         if rung == self.ledger.n_rungs:

@@ -12,6 +12,9 @@ from nas.study.config import StudyConfig
 from nas.study.work import train_config
 from nas.training import TrainConfig
 
+_NEWS = 10
+"""Trainings are learned when there are a tenth more of them: what follows is a fit of all."""
+
 _SURE = 1.64
 """Standard deviations below which one training in twenty lies."""
 
@@ -41,6 +44,7 @@ class TrainingTimes:
         self._predictor = TrainTimePredictor(config.space, in_shape, n_outputs)
         self._trainings: dict[Architecture, TrainConfig] = {}
         self._learned: dict[int, float] = {}
+        self._waiting: list[TrialRecord] = []
         self._small = any(rung.resolution < 1 for rung in config.parsed_rungs())
 
     def learn(self, record: TrialRecord) -> None:
@@ -50,10 +54,13 @@ class TrainingTimes:
         if self._small and record.share < 1:
             return
         self._learned[record.number] = record.epochs
-        samples = record.epochs * self._n_train
-        self._predictor.learn(
-            record.arch, self._training(record.arch).batch_size, samples, record.epochs * record.epoch_seconds
-        )
+        self._waiting.append(record)
+        if len(self._waiting) * _NEWS < len(self._predictor):
+            return
+        for seen in self._waiting:
+            batch_size, samples = self._training(seen.arch).batch_size, seen.epochs * self._n_train
+            self._predictor.learn(seen.arch, batch_size, samples, seen.epochs * seen.epoch_seconds)
+        self._waiting = []
 
     def epoch(self, arch: Architecture) -> float:
         """Return the predicted seconds of training alone for a pass over the training set; 0 where nobody can tell."""

@@ -143,7 +143,13 @@ def open_search(
             if not resume:
                 _undo(folder)
             raise
-        ledger = Ledger(objectives, budgets, len(config.parsed_rungs()), min(len(task.x_val), MOST_JUDGED))
+        ledger = Ledger(
+            objectives,
+            budgets,
+            n_rungs=len(config.parsed_rungs()),
+            n_judged=min(len(task.x_val), MOST_JUDGED),
+            timed=limits.seconds is not None,
+        )
         records, interrupted = storage.load()
         ledger.take_all(records)
         samples = calibration(task, config.seed)

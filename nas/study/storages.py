@@ -101,12 +101,7 @@ def _set_journal(path: Path, mode: str) -> None:
         suppress(sqlite3.OperationalError),
         closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", timeout=0, uri=True)) as connection,
     ):
-        import sys, traceback
-        try:
-            r=connection.execute(f"PRAGMA journal_mode = {mode}").fetchall()
-            print("SET", path, mode, r, file=sys.__stderr__)
-        except Exception as e:
-            print("SETFAIL", path, mode, e, file=sys.__stderr__); raise
+        connection.execute(f"PRAGMA journal_mode = {mode}")
 
 
 _MOUNTS = Path("/proc/self/mounts")
@@ -158,7 +153,7 @@ def _postgresql(url: sqlalchemy.URL) -> BaseStorage:
 
 def _tables(url: sqlalchemy.URL, path: Path | None = None, **engine: Any) -> BaseStorage:
     text = url.render_as_string(hide_password=False)
-    text = text.replace("{", "{{").replace("}", "}}")  # Optuna formats it
+    text = text.replace("{", "{{").replace("}", "}}")  # Optuna formats it, and SQLAlchemy 2.0 leaves them
     _make_tables(text, engine)
     storage = _Tables(text, engine, skip_table_creation=True, skip_compatibility_check=True)
     weakref.finalize(storage, _close, storage.engine, path)

@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class Average:
     """Polynomial-decay average of all floating-point parameters and buffers, a batch norm's statistics among them.
 
-    After t steps the weights of step s count in proportion to about s**gamma, so that the average looks back on the
-    same share of the training however long that was: the mean age of what it holds is t / (gamma + 2).
+    After t steps all weights up to step s together count (s / t) ** power, so the average looks back on the same share
+    of the training however long that was: the mean age of what it holds is t / (power + 1).
 
     At a high learning rate the weights jump about a valley whose bottom is near their mean; so a rung in the middle of
     a training is judged nearly as if the learning rate had come down for it.
@@ -25,9 +25,10 @@ class Average:
     different.
 
     Shamir & Zhang, Stochastic gradient descent for non-smooth optimization, ICML 2013, sec. 4.
-    https://arxiv.org/abs/1212.1824
+    https://arxiv.org/abs/1212.1824. We differ in the first steps, which count for less, and in that later ones stand
+    for those around them: neighbours are so alike that the average is as good.
 
-    Cost: 12 bytes of traffic per parameter and step; 1 % of a step of a small MLP, 0.1 % of a convolutional net's.
+    Cost: 12 bytes of traffic per parameter and update, of which 64 steps need 64, and twice as many always 32 more.
     """
 
     def __init__(self, module: nn.Module, share: float) -> None:
@@ -36,26 +37,26 @@ class Average:
         Args:
             share: mean age, as a share of the steps so far, in (0, 0.5].
         """
-        self._gamma = 1 / share - 2
+        self._power = 1 / share - 1
         watched = {name: t for name, t in module.state_dict().items() if t.is_floating_point()}
         self._names, self._weights = list(watched), list(watched.values())
         self._means = [t.clone() for t in self._weights]
-        self._norms = [
-            (m, m.momentum) for m in module.modules() if isinstance(m, _BatchNorm) and m.momentum is not None
-        ]
+        norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+        self._norms = [(norm, norm.momentum) for norm in norms if norm.momentum is not None]
 
     def before(self, step: int) -> None:
         """Have the batch norms forget what they should in this step, counted from 1, that comes."""
         for norm, usual in self._norms:
-            norm.momentum = max(usual, self._rate(step))
+            norm.momentum = max(usual, self._new(step, step - 1))
 
     def after(self, step: int) -> None:
-        """Take in the weights as this step, counted from 1, has left them."""
-        torch._foreach_lerp_(self._means, self._weights, self._rate(step))
+        """Take in the weights as this step, counted from 1, has left them; not every step has its turn."""
+        if step % _interval(step) == 0:
+            torch._foreach_lerp_(self._means, self._weights, self._new(step, step - _interval(step - 1)))
 
-    def _rate(self, step: int) -> float:
-        """Return how much of the average is new after a step."""
-        return (self._gamma + 1) / (step + self._gamma)
+    def _new(self, step: int, last: int) -> float:
+        """Return which share of the average is of steps after `last`."""
+        return 1 - (last / step) ** self._power
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -81,3 +82,8 @@ class Average:
         """Take over what `state` returned."""
         for name, mean in zip(self._names, self._means, strict=True):
             mean.copy_(state[name])
+
+
+def _interval(step: int) -> int:
+    """Return how many steps lie between two updates: the power of two that is 1/64 to 1/32 of the steps so far."""
+    return 1 << max(0, step.bit_length() - 6)

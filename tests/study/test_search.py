@@ -236,8 +236,8 @@ def test_what_follows_from_the_records_is_kept_up_with_them(tmp_path, tiny, digi
             self.checked += 1
             assert search.front() == front_numbers(search.records, search.objectives)
             assert [r.number for r in search.records] == sorted(r.number for r in search.records)
-            assert [o.number for o in search._seen()] == [r.number for r in search.records]
-            assert [o.arch for o in search._seen()] == [r.arch for r in search.records]
+            assert [o.number for o in search.ledger.seen()] == [r.number for r in search.records]
+            assert [o.arch for o in search.ledger.seen()] == [r.arch for r in search.records]
             trained = [r for r in search.records if r.state == "complete" or (r.state == "failed" and r.train_seconds)]
             assert search.trained == len(trained)
 
@@ -293,7 +293,7 @@ def test_a_network_beyond_all_memory_is_a_failed_trial(tmp_path, digits):
     assert failed
     assert all(r.reason.startswith("cannot be priced: out of memory") and not r.train_seconds for r in failed)
     assert {r.arch.values["body.dense.width"] for r in failed} == {10**11}
-    told_ = {o.number: o for o in found._seen()}
+    told_ = {o.number: o for o in found.ledger.seen()}
     for r in failed:
         known, price = told_[r.number], found._price(r.arch)
         assert (known.state, known.violation, known.excess) == ("failed", math.inf, (math.inf,))
@@ -601,4 +601,4 @@ def test_where_trials_alone_are_counted_no_sampler_hears_of_seconds(tmp_path, di
     with open_search(config_of(parse(FLOAT)), RunFolder(tmp_path / "run"), Limits(trials=2), task=digits) as opened:
         opened.run()
         assert all(r.train_seconds for r in opened.records)
-        assert [o.cost for o in opened._seen()] == [None, None]
+        assert [o.cost for o in opened.ledger.seen()] == [None, None]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nas.rng import torch_seed
 from nas.training import FULL, Rung, TrainConfig, fit, plan, rungs, torch_seeded
 from nas.training.config import Crop, Jitter
 from nas.training.feed import Feed, pool
@@ -98,8 +99,21 @@ def test_every_stretch_has_streams_of_its_own():
     assert not torch.equal(noise[0], noise[1])
 
 
+def test_no_two_purposes_share_a_stream(monkeypatch):
+    seeds = []
+
+    def noted(*owner):
+        seeds.append(torch_seed(*owner))
+        return seeds[-1]
+
+    monkeypatch.setattr("nas.training.feed.torch_seed", noted)
+    for number, stretch in enumerate(plan(N, 50, 3, FULL)):
+        feed(TrainConfig(batch_size=50, mixup=1.0), stretch, number)
+    assert len(set(seeds)) == len(seeds) == 9
+
+
 class Sides(nn.Module):
-    """Notes the sides of the images it is given in training."""
+    """Notes the sides of the images it is given, to learn from and to be judged on."""
 
     def __init__(self, head):
         super().__init__()
@@ -107,11 +121,10 @@ class Sides(nn.Module):
             self.net = nn.Sequential(
                 nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.1), *head
             )
-        self.seen = []
+        self.seen, self.judged = [], []
 
     def forward(self, x):
-        if self.training:
-            self.seen.append(tuple(x.shape[2:]))
+        (self.seen if self.training else self.judged).append(tuple(x.shape[2:]))
         return self.net(x)
 
 
@@ -129,8 +142,9 @@ def test_a_cheap_rung_has_fewer_pixels_where_the_network_takes_them(make, sides)
         x = torch.randn(N, 1, 8, 6)
     config = TrainConfig(epochs=2, batch_size=50, rungs=(Rung(0.5, resolution=0.5), *FULL), augment=Crop(pad=1))
     net = make()
-    fit(net, x, Y, config, seed=0)
+    fit(net, x, Y, config, seed=0, evaluate_on=(x, Y))
     assert net.seen == [sides, sides, (8, 6), (8, 6)]
+    assert net.judged[-2:] == [sides, (8, 6)]
 
 
 @pytest.mark.parametrize("make", [pooled, flat])
@@ -160,7 +174,8 @@ def test_few_are_judged_on_always_the_same_and_all_in_the_end():
     assert b.sum() == 30
     assert torch.equal(a, few(x, y)[0])
     assert torch.equal(y[a[:, 0].long()], b)
-    assert few(x[:50], y[:50])[0] is not None
+    assert torch.equal(few(-x, y)[0], -a)  # the labels alone decide
+    assert len(few(x[:50], y[:50])[0]) == 50
     assert len(few(x[:MOST_JUDGED], y[:MOST_JUDGED])[0]) == MOST_JUDGED
 
     judged = []

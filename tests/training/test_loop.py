@@ -447,3 +447,19 @@ def test_dropout_follows_the_seed(digits):
             losses.append(fit(net, x, y, TrainConfig(epochs=1), seed=seed).curve[0].train_loss)
     assert abs(losses[0] - losses[1]) > 1e-3
     assert losses[2] == losses[3]
+
+
+def test_dropout_is_new_in_every_epoch(digits):
+    kept = []
+
+    class Noted(nn.Dropout):
+        def forward(self, x):
+            y = super().forward(x)
+            if self.training:
+                kept.append(y != 0)
+            return y
+
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), Noted(0.5), nn.Linear(64, 10))
+    fit(net, digits.x_train[:32], digits.y_train[:32], TrainConfig(epochs=3), seed=0)
+    assert len(kept) == 3
+    assert all(not torch.equal(a, b) for a, b in itertools.combinations(kept, 2))

@@ -29,7 +29,7 @@ def test_defaults():
         clip_norm=5.0,
         subset=1.0,
         mixup=0.0,
-        average=0.1,
+        average=0.05,
         rungs=(Rung(1.0),),
     )
     assert set(OPTIMIZERS) == {"sgd", "adam", "adamw", "rmsprop"}

@@ -35,13 +35,31 @@ def open_meter(target: str, calibration: Calibration | None = None, *, address: 
     Without such a node, and for a target that names a machine, it is that of `nas.measure.open_meter`.
 
     Args:
-        address: of the cluster, see `OnRay`.
+        calibration: of an earlier measurement; None makes one.
+        address: of the cluster, see `OnRay`; "auto" is one that runs, and never one that is started here.
     Raises:
-        NasError: no such target, or what it needs is not installed; or there is no such cluster.
+        NasError: no such target, or what it needs is not installed.
+        RunError: there is no such cluster, or it has no such node any more and the calibration was made on one.
     """
-    if Target.parse(target).host or not measures(connect(address)):
+    if Target.parse(target).host:
         return open_meter_here(target, calibration)
-    return MeterOnRay(target, calibration, address=address)
+    if measures(connect(address)):
+        return MeterOnRay(target, calibration, address=address)
+    if calibration is not None and made_on_ray(calibration):
+        raise _no_node()
+    return open_meter_here(target, calibration)
+
+
+def made_on_ray(calibration: Calibration) -> bool:
+    """Return whether a `MeterOnRay` made the calibration of a target that names no machine."""
+    return _ON in calibration.runtime
+
+
+def _no_node() -> RunError:
+    return RunError(
+        "no node of the Ray cluster is set aside for measuring\n"
+        f"  add one with ray start --address=HOST:6379 --resources='{{\"{LATENCY}\": 1}}'"
+    )
 
 
 class MeterOnRay:
@@ -147,10 +165,7 @@ class MeterOnRay:
             raise NasError(f"{path}: cannot be read: {error.strerror or error}") from error
         if self._actor is None:
             if not measures(self._ray):
-                raise RunError(
-                    f"no node of the Ray cluster is set aside for measuring\n"
-                    f'  add one with "ray start --address=HOST:6379 --resources=\'{{\\"{LATENCY}\\": 1}}\'"'
-                )
+                raise _no_node()
             bench = self._ray.remote(Bench).options(num_cpus=0, resources={LATENCY: _SHARE})
             self._actor = bench.remote(str(self.target))
         plain = None if calibration is None else calibration.to_dict()
