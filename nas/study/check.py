@@ -41,7 +41,7 @@ def check_space(space: Space) -> None:
     _check_augmentations(space, training)
     if "rungs" in training.fields:
         raise SpaceError(
-            f"{space.where('training.rungs')}: where trainings are judged on the way is a matter of the study, the same "
+            f"{space.where('training.rungs')}: where trainings are judged on the way is the study's matter, the same "
             "for all: nas search --rung 0.1 --rung 0.3"
         )
     plain = {name: node for name, node in training.fields.items() if name not in PARTS}

@@ -182,6 +182,7 @@ def open_search(
             yield search
         finally:
             runs.close()
+            storage.close()
             folder.clear_scratch()
             keep_conditions(meters, folder)
 

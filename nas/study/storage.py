@@ -17,7 +17,7 @@ from nas.objectives import Objective
 from nas.records import TrialRecord
 from nas.samplers.optuna import to_distribution
 from nas.space import Architecture, Space
-from nas.study.storages import hide_password, open_storage, storage_errors
+from nas.study.storages import close_storage, hide_password, open_storage, storage_errors
 
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -68,6 +68,10 @@ class Storage:
                 raise
             except Exception as error:  # SQLAlchemy's and the drivers' own, which are not ours to import
                 raise RunError(f"storage {shown}: cannot be opened: {str(error).splitlines()[0]}") from None
+
+    def close(self) -> None:
+        """Let go of the file or the server; what is done afterwards opens it again."""
+        close_storage(self._storage)
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import re
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,12 @@ def open_storage(url: str) -> BaseStorage:
         return _postgresql(parsed)
     path = _path(parsed)
     return _sqlite(parsed, path) if scheme == "sqlite" else _journal(path)
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Let go of the file or the server behind a storage of `open_storage`; a SQLite file is left as one file."""
+    if isinstance(storage, _Tables):
+        storage.close()
 
 
 def hide_password(url: str) -> str:
@@ -156,7 +162,7 @@ def _tables(url: sqlalchemy.URL, path: Path | None = None, **engine: Any) -> Bas
     text = text.replace("{", "{{").replace("}", "}}")  # Optuna formats it, and SQLAlchemy 2.0 leaves them
     _make_tables(text, engine)
     storage = _Tables(text, engine, skip_table_creation=True, skip_compatibility_check=True)
-    weakref.finalize(storage, _close, storage.engine, path)
+    storage.close = weakref.finalize(storage, _close, storage.engine, path)
     return storage
 
 
@@ -176,6 +182,7 @@ class _Tables(RDBStorage):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.close: Callable[[], object] = lambda: None
         self._ranges: dict[tuple[int, str], BaseDistribution] = {}
 
     def get_trial_number_from_id(self, trial_id: int) -> int:

@@ -192,6 +192,22 @@ def test_progress_is_told_in_order_while_it_is_made_and_before_the_outcome(execu
     assert len(set(seen)) > 3
 
 
+def test_progress_is_told_once_where_it_was_lost_on_its_way(executor, told):
+    wait_for_slots(executor, 2)
+    for n in range(2):
+        executor.submit(job(n, "progress", times=4, pause=0.2))
+    while not told:
+        assert executor.wait(0.1) == ()
+    ray.kill(executor._mailbox)
+    executor.submit(job(2, "progress", times=3))
+    outcomes = []
+    while len(outcomes) < 3:
+        outcomes += executor.wait(SECONDS)
+    assert Counter((p.number, p.log.epochs) for p in told) == Counter(
+        (n, float(epoch)) for n, times in ((0, 4), (1, 4), (2, 3)) for epoch in range(1, times + 1)
+    )
+
+
 def test_a_job_that_kills_its_process_has_an_outcome_and_another_process_takes_over(executor):
     killers = [job(0, "segfault"), job(1, "send_signal", signal=signal.SIGKILL), job(2, "leave", code=3)]
     outcomes = results(executor, [*killers, job(3), job(4)])

@@ -302,7 +302,7 @@ class OnRay:
                 self.unused[self._name(worker.node)] = str(self._failure)
         self._drop(worker)
         job = worker.job
-        return None
+        return None if job is None else Outcome(number=job.number, rung=job.rung, ended="died", reason=how)
 
     def _how(self, node: str, error: Exception) -> str:
         """Say what became of a process on a node."""
