@@ -16,14 +16,10 @@ take half an hour, none more than ten minutes. Nothing else should run on the ma
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import itertools
-import json
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -32,11 +28,11 @@ from typing import Any
 
 import latency_figures as figures
 import numpy as np
+from book import TARGET, Book, Row, run_commands, steps
 from latency_load import MODES, Trainers
 from latency_nets import (
     BESIDE,
     N_OUTPUTS,
-    ONE_THREAD,
     File,
     draw,
     mix_key,
@@ -48,106 +44,14 @@ from latency_nets import (
 )
 
 from nas.catalog import find_space
-from nas.measure import Calibration, OpenMeter, describe, open_meter, reference
+from nas.measure import OpenMeter, open_meter, reference
 from nas.objectives import LATENCY, Measurement
-from nas.records import read_json, write_json, write_text
+from nas.records import write_json
 from nas.space import Architecture, Group, Space
 
 FOLDER = Path("results/latency")
-TARGET = "onnxruntime"
 IMAGE = (1, 28, 28)
 ALONE_RUNS = 20_000
-
-Row = dict[str, Any]
-
-
-class Book:
-    """What was read for one question, NAME.csv, and what was made of it, NAME.json.
-
-    Args:
-        settings: what was read with others is not mixed with this.
-        fresh: forget what was read before.
-    """
-
-    def __init__(self, folder: Path, name: str, settings: Row, fresh: bool) -> None:
-        self.csv, self.json = folder / f"{name}.csv", folder / f"{name}.json"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.rows: list[Row] = []
-        self.kept: Row = {"settings": settings, "machines": []}
-        if fresh:
-            self.csv.unlink(missing_ok=True)
-        if self.json.exists() and self.csv.exists():
-            self.kept, self.rows = read_json(self.json), read_rows(self.csv)
-            if (was := self.kept["settings"]) != json.loads(json.dumps(settings)):
-                raise SystemExit(f"{self.json}: was read with {was}, not {settings}\n  begin anew with --fresh")
-        self._machine: Row | None = describe()
-
-    def calibration(self) -> Calibration:
-        """Return the one calibration of all that is read here."""
-        if "calibration" not in self.kept:
-            with open_meter(TARGET) as meter:
-                self.kept["calibration"] = meter.calibration.to_dict()
-            write_json(self.json, self.kept)
-        return Calibration.from_dict(self.kept["calibration"])
-
-    def has(self, **key: Any) -> bool:
-        """Whether there is a row with these values."""
-        return any(all(row[name] == value for name, value in key.items()) for row in self.rows)
-
-    def add(self, rows: Iterable[Row]) -> None:
-        """Keep what was read, and on what machine."""
-        self.rows += rows
-        if self._machine:
-            self.kept["machines"].append(self._machine)
-            self._machine = None
-            write_json(self.json, self.kept)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()} for row in self.rows)
-        write_text(self.csv, text.getvalue())
-
-    def close(self, made: Row) -> None:
-        """Write the figures."""
-        self.kept |= {"figures": rounded(made), "load_average_after": describe()["load_average"]}
-        write_json(self.json, self.kept)
-        print(f"written: {self.json}, {self.csv}")
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Read a CSV; numbers are numbers."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
-
-
-def _value(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
-
-
-def rounded(value: Any) -> Any:
-    """Return JSON with four significant digits."""
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item) for item in value]
-    return float(f"{value:.4g}") if isinstance(value, float | np.floating) else value
-
-
-def steps(jobs: Sequence[Any], minutes: float) -> Iterator[Any]:
-    """Yield jobs until the time is over, and say so."""
-    begun = time.monotonic()
-    for i, job in enumerate(jobs):
-        spent = time.monotonic() - begun
-        if spent > 60 * minutes:
-            print(f"{minutes:g} minutes are over, {len(jobs) - i} steps are left: the same command goes on")
-            return
-        print(f"[{i + 1}/{len(jobs)}] {spent:3.0f} s: {job}", flush=True)
-        yield job
 
 
 def measured(meter: OpenMeter, file: File) -> Row:
@@ -477,38 +381,20 @@ def report(args: argparse.Namespace, folder: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
-
-    def command(call: Callable[[argparse.Namespace, Path], None], **numbers: float | list[int]) -> None:
-        line = (call.__doc__ or "").splitlines()[0]
-        made = commands.add_parser(call.__name__, help=line, description=line)
-        made.set_defaults(call=call)
-        for name, default in numbers.items():
-            first = default[0] if isinstance(default, list) else default
-            several = "+" if isinstance(default, list) else None
-            made.add_argument(f"--{name}", type=type(first), default=default, nargs=several, help=f"default: {default}")
-        made.add_argument("--out", type=Path, default=FOLDER, help=f"folder; default: {FOLDER}")
-        if numbers:
-            made.add_argument("--minutes", type=float, default=9.5, help="begin no further step after this time")
-            made.add_argument("--fresh", action="store_true", help="forget what was read before")
-
-    command(ranking, nets=30, processes=5, trainers=2)
-    command(truth, rounds=6, seconds=0.9)
-    command(beside, repetitions=6, trainers=2, seconds=5.0)
-    command(price, nets=100)
-    command(shipped, seconds=75.0)
-    command(predictor, nets=400, learned=[25, 50, 100, 200], seeds=5)
-    command(report)
-    args = parser.parse_args(argv)
-    os.environ.update(ONE_THREAD)  # children load their libraries with it
-    with tempfile.TemporaryDirectory() as name:
-        try:
-            args.call(args, Path(name))
-        except KeyboardInterrupt:
-            raise SystemExit(
-                "interrupted; what was finished is kept, and the same command goes on from there"
-            ) from None
+    run_commands(
+        __doc__,
+        FOLDER,
+        {
+            ranking: {"nets": 30, "processes": 5, "trainers": 2},
+            truth: {"rounds": 6, "seconds": 0.9},
+            beside: {"repetitions": 6, "trainers": 2, "seconds": 5.0},
+            price: {"nets": 100},
+            shipped: {"seconds": 75.0},
+            predictor: {"nets": 400, "learned": [25, 50, 100, 200], "seeds": 5},
+            report: {},
+        },
+        argv,
+    )
 
 
 if __name__ == "__main__":

@@ -83,16 +83,48 @@ def test_the_first_call_answers_and_doubts(name):
     assert (np.exp(mean[known]) < 0.1).all()
 
 
-def test_the_usual_times_are_those_of_the_machine_they_were_measured_on():
-    """Candidates that were timed with `scripts/bench_train_time.py`, to a factor of 1.5."""
-    for name, space_text, in_shape, batch_size, milliseconds in TIMED:
-        space = parse(space_text)
-        arch = space.sample(np.random.default_rng(0))
-        mean, _ = TrainTimePredictor(space, in_shape, 10).predict([arch], [batch_size])
-        assert abs(mean[0] - math.log(milliseconds / 1e3 / batch_size)) < math.log(1.5), name
+MAP = "input: image\nstem: {conv: {width: 16, stride: 2}}\n"
+
+TIMED: dict[str, tuple[str, tuple[int, ...], int, float]] = {
+    "conv": (MAP + "body: {repeat: 2, block: {conv: {width: 48}}}\nhead: {pool: {}}", (1, 28, 28), 128, 57.7),
+    "mbconv": (
+        MAP + "body: {repeat: 2, block: {mbconv: {width: 32, kernel: 5, se: true}}}\nhead: {flatten: {dropout: 0.2}}",
+        (1, 28, 28),
+        128,
+        151.0,
+    ),
+    "separable": (
+        MAP + "body: {repeat: 2, block: {separable: {width: 64, act: silu}}}\nhead: {flatten: {hidden: 64}}",
+        (3, 32, 32),
+        64,
+        44.2,
+    ),
+    "maxpool": (MAP + "body: {maxpool: {}}\nhead: {pool: {}}", (3, 64, 64), 64, 0.0),
+    "lstm": ("input: sequence\nbody: {repeat: 2, block: {lstm: {hidden: 48}}}\nhead: {last: {}}", (100, 12), 32, 12.7),
+    "gru": ("input: sequence\nbody: {gru: {hidden: 64, bidirectional: true}}\nhead: {pool: {}}", (100, 12), 32, 43.7),
+    "rnn": ("input: sequence\nbody: {rnn: {hidden: 64}}\nhead: {attention: {}}", (100, 12), 32, 8.37),
+    "transformer": (
+        "input: sequence\nbody: {repeat: 2, block: {transformer: {dim: 64, heads: 4, dropout: 0.1}}}\nhead: {pool: {}}",
+        (100, 12),
+        32,
+        89.5,
+    ),
+    "conv1d": (
+        "input: sequence\nbody: {repeat: 3, block: {conv1d: {width: 64, kernel: 5}}}\nhead: {pool: {}}",
+        (100, 12),
+        32,
+        18.2,
+    ),
+    "dense": ("input: vector\nbody: {repeat: 3, block: {dense: {width: 256}}}\nhead: {pool: {}}", (54,), 128, 3.18),
+}
+"""Networks by hand, with the ms of a step on one core of a server of 2023."""
 
 
-TIMED: list[tuple[str, str, tuple[int, ...], int, float]] = []
+@pytest.mark.parametrize("name", TIMED)
+def test_usual_times_are_near_those_of_a_machine(name):
+    text, in_shape, batch_size, ms = TIMED[name]
+    mean, _ = TrainTimePredictor(parse(text), in_shape, 10).predict([Architecture(())], [batch_size])
+    assert abs(mean[0] - math.log(ms / 1e3 / batch_size)) < math.log(2)
 
 
 # What is recovered.
@@ -188,6 +220,16 @@ def test_optimizer_and_augmentation_have_times_of_their_own(field, dear):
     log_s = ruled(space, (3, 16, 16), archs, seed=4) + np.where(slow, 0.5, 0.0)
     error = told(taught(space, (3, 16, 16), archs[:80], log_s[:80]), archs[80:])[0] - log_s[80:]
     assert abs(error[slow[80:]].mean() - error[~slow[80:]].mean()) < 0.1
+
+
+@pytest.mark.parametrize(("rate", "times"), [(0.0, 0), (0.2, 20 + 3 * 64 + 128)])
+def test_dropout_goes_over_what_comes_into_linear_layers(rate, times):
+    space = parse(
+        f"input: vector\nbody: {{repeat: 4, block: {{dense: {{width: 64, dropout: {rate}}}}}}}\n"
+        f"head: {{flatten: {{hidden: 64, dropout: {rate}}}}}"
+    )
+    work = TrainTimePredictor(space, (20,), 10).describe(Architecture(()), 32)
+    assert work.get(("dropout", "moved"), 0) == times
 
 
 def test_every_optimizer_and_augmentation_can_be_described():
