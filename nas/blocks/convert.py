@@ -7,6 +7,7 @@ import math
 from torch import Tensor, nn
 
 from nas.blocks.contract import expect
+from nas.blocks.layers import with_gradient_alike
 from nas.blocks.operations import Plan, over
 from nas.shapes import Shape
 
@@ -31,7 +32,7 @@ class MapToTokens(nn.Module):
         return Plan((h * w, c), [over("to_tokens", (h * w, c))])
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(2).transpose(1, 2)
+        return with_gradient_alike(x).flatten(2).transpose(1, 2)
 
 
 class TokensToMap(nn.Module):
@@ -84,4 +85,4 @@ class Flatten(nn.Module):
         return Plan(out_shape, [over("to_vector", out_shape)])
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
+        return with_gradient_alike(x).flatten(1)

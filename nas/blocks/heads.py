@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nas.blocks.checks import at_least, check, rate
 from nas.blocks.contract import HEADS, Takes, expect
-from nas.blocks.layers import init_linear
+from nas.blocks.layers import init_linear, with_gradient_alike
 from nas.blocks.operations import Operation, Plan, linear, over, split
 from nas.shapes import Shape, layout
 
@@ -61,7 +61,7 @@ class Pool(nn.Module):
         return Plan((n_outputs,), [*mean, linear((channels,), n_outputs)])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x.mean(1) if self.layout == "tokens" else self.pool(x).flatten(1))
+        return self.linear(x.mean(1) if self.layout == "tokens" else self.pool(with_gradient_alike(x)).flatten(1))
 
 
 @HEADS.add("flatten")
@@ -106,7 +106,7 @@ class FlattenHead(nn.Module):
         return Plan((n_outputs,), [*flatten, *hidden, linear((config.hidden or features,), n_outputs)])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.hidden(x.flatten(1)))
+        return self.linear(self.hidden(with_gradient_alike(x).flatten(1)))
 
 
 @HEADS.add("last")

@@ -124,7 +124,7 @@ def per_sample(step: Work, batch_size: int, optimizer: str) -> dict[Term, float]
 
 _USUAL_NS = {
     "node": 160_000.0,
-    "macs": 0.05,
+    "macs": 0.045,
     "reads": 0.15,
     "moved": 1.0,
     "weights": 13.0,
@@ -136,16 +136,16 @@ _USUAL_NS = {
 
 _USUAL_NS_OF: dict[str, dict[str, float]] = {
     "step": {"node": 180_000.0, "moved": 2.0},
-    "few": {"macs": 0.095, "moved": 2.8},
+    "few": {"macs": 0.1, "moved": 3.0},
     "depthwise": {"macs": 0.6},
-    "grouped": {"macs": 0.038, "moved": 3.8},
-    "conv1d": {"macs": 0.038, "moved": 6.8},
+    "grouped": {"macs": 0.035, "moved": 4.2},
+    "conv1d": {"macs": 0.035, "moved": 7.2},
     "linear": {"macs": 0.038, "moved": 1.8},
     "vector": {"macs": 0.07, "moved": 1.4},
     "attention": {"macs": 0.11, "moved": 3.3},
-    "maxpool": {"moved": 22.0},
+    "maxpool": {"moved": 10.0},
     "norm": {"moved": 1.3},
-    "smooth": {"moved": 1.7},
+    "smooth": {"moved": 1.8},
     "dropout": {"moved": 8.0},
     "lstm": {"steps": 20_000.0, "input": 0.045, "state": 0.09, "moved": 1.5},
     "gru": {"steps": 160_000.0, "state": 0.2, "moved": 1.9},

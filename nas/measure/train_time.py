@@ -21,7 +21,7 @@ MOST = 400
 
 VALIDATED = 0.25
 """What judging a sample takes, forward alone, as a share of what training on it does. Of 80 % of the candidates on
-images 0.17 to 0.30, on series 0.07 to 0.23; less for small networks, whose steps are mostly Python (results/training).
+images 0.16 to 0.33, on series 0.07 to 0.23; less for small networks, whose steps are mostly Python (results/training).
 """
 
 _NS_PER_S = 1e9

@@ -187,8 +187,10 @@ class Search:
 
     @property
     def noticed(self) -> list[str]:
-        """What somebody who reads the latencies should know of how they were measured, a line each."""
-        return [line for meter in self.evaluator.pricer.meters.values() for line in noticed(meter)]
+        """What somebody should know of how latencies were measured and where nothing could be trained, a line each."""
+        lines = [line for meter in self.evaluator.pricer.meters.values() for line in noticed(meter)]
+        unused: dict[str, str] = getattr(self.executor, "unused", {})
+        return [*lines, *(f"nothing was trained on {node}: {why}" for node, why in unused.items())]
 
     def front(self) -> list[int]:
         """Return the numbers of the complete trials that no other dominates."""

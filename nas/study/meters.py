@@ -8,6 +8,8 @@ from nas.errors import RunError
 from nas.measure import Calibration, OpenMeter, conditions, describe, open_meter
 from nas.records import read_json, write_json
 from nas.study.config import StudyConfig
+from nas.study.executors.ray_meter import made_on_ray
+from nas.study.executors.ray_meter import open_meter as open_on_ray
 from nas.study.folder import RunFolder
 from nas.study.storage import Storage
 
@@ -32,7 +34,10 @@ def open_kept(target: str, folder: RunFolder) -> OpenMeter:
     found = kept.get(target) if isinstance(kept, dict) else alone
     if not isinstance(found, dict):
         raise RunError(f"{folder.machine}: holds no calibration of {target}; latencies cannot be compared")
-    return open_meter(target, Calibration.from_dict(found))
+    calibration = Calibration.from_dict(found)
+    if made_on_ray(calibration):
+        return open_on_ray(target, calibration, address="auto")
+    return open_meter(target, calibration)
 
 
 def calibrate(meters: Mapping[str, OpenMeter], storage: Storage, folder: RunFolder) -> None:
@@ -53,7 +58,9 @@ def calibrate(meters: Mapping[str, OpenMeter], storage: Storage, folder: RunFold
     if new:
         storage.keep("calibrations", kept)
         before = read_json(folder.machine).get("devices", {}) if folder.machine.exists() else {}
-        devices = {str(meter.target): meter.device for meter in new if meter.target.host}
+        devices = {
+            str(meter.target): meter.device for meter in new if meter.target.host or made_on_ray(meter.calibration)
+        }
         write_json(folder.machine, {**describe(), "calibrations": kept, "devices": {**before, **devices}})
 
 

@@ -26,6 +26,9 @@ from nas.study.deploy import calibration
 from nas.study.evaluate import Evaluator
 from nas.study.executors.here import Here
 from nas.study.executors.local import Local
+from nas.study.executors.ray import OnRay
+from nas.study.executors.ray_meter import open_meter as open_on_ray
+from nas.study.executors.ray_trainer import Carried
 from nas.study.folder import RunFolder
 from nas.study.jobs import Executor, Tell
 from nas.study.ledger import Ledger
@@ -102,8 +105,6 @@ def open_search(
     _try_out(config, objectives, gated)
     open_one = open_meter
     if place == "ray":
-        from nas.study.executors.ray_meter import open_meter as open_on_ray
-
         open_one = partial(open_on_ray, address=address or None)
     meters = {name: open_one(target) for name, target in config.latencies().items()}
     if resume:
@@ -197,11 +198,9 @@ def _executor(
     if place == "local":
         assert workers is not None
         return Local(partial(prepare, config, folder.shared, workers), workers, tell)
-    from nas.study.executors.ray import OnRay
-    from nas.study.executors.ray_trainer import Carried
-
     carried = Carried(partial(prepare, config), folder.shared, workers or 1)
-    return OnRay(carried, tell, address=address or None, at_most=workers)
+    gpus = 1.0 if config.device == "cuda" else 0.0  # a process without one of its own sees none
+    return OnRay(carried, tell, address=address or None, at_most=workers, gpus_per_trial=gpus)
 
 
 def _try_out(config: StudyConfig, objectives: Sequence[Objective], gated: bool | None) -> None:

