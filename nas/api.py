@@ -6,8 +6,9 @@ What needs torch is imported by the method that needs it: looking at a front doe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from nas.space import Space
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder, next_folder
 from nas.study.front import front_numbers, overlapping
+from nas.training.fidelity import Rung
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from nas.ship import Shipped
     from nas.study.loop import Watcher
     from nas.training import EpochLog
+
+MOST_WORKERS = 1000
+"""More are a slip of the finger: each is a process with a copy of the data."""
 
 
 def load_space(spec: str | Path) -> Space:
@@ -56,6 +61,7 @@ class Study:
         space: a Space, the name of a shipped one, or the path of a space file.
         data: the name of a data set, the path of a .npz file, or a Task.
         objectives, budgets, warm_start, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
+        rungs: where a training may be stopped: shares of a full one as texts or numbers, one or several; "none".
         out: the run folder; None: `results/<space>-001`, or the first number that is free.
         storage: an Optuna storage URL; None: `study.db` in the run folder.
         download: fetch a named data set that is not there.
@@ -85,19 +91,20 @@ class Study:
         check_space(self.space)
         data = str(data) if isinstance(data, Path) else data
         self.task = None if isinstance(data, str) else data
-        try:
-            self.config = StudyConfig(
-                space=self.space,
-                data=data if isinstance(data, str) else data.name,
-                objectives=(objectives,) if isinstance(objectives, str) else tuple(objectives),
-                budgets=(budgets,) if isinstance(budgets, str) else tuple(budgets),
-                trial_time_limit_s=None if trial_time_limit is None else seconds(trial_time_limit),
-                **options,
-            )
-        except TypeError:
-            known = {f.name for f in dataclasses.fields(StudyConfig)}
-            unknown = next(name for name in options if name not in known)
-            raise NasError(f"Study: {did_you_mean('option', unknown, known)}") from None
+        known = {f.name for f in dataclasses.fields(StudyConfig)} - {"trial_time_limit_s"} | {"trial_time_limit"}
+        for name in options:
+            if name not in known:
+                raise NasError(f"Study: {did_you_mean('option', name, known)}")
+        if "rungs" in options:
+            options["rungs"] = _texts("rungs", options["rungs"], "shares such as ['1/9', '0.3']", (Real, Rung))
+        self.config = StudyConfig(
+            space=self.space,
+            data=data if isinstance(data, str) else data.name,
+            objectives=_texts("objectives", objectives, "texts such as ['accuracy', 'latency_ms']"),
+            budgets=_texts("budgets", budgets, "texts such as ['latency_ms<=2']"),
+            trial_time_limit_s=None if trial_time_limit is None else seconds(trial_time_limit),
+            **options,
+        )
         self.folder = RunFolder(out if out is not None else next_folder(Path("results"), self.space.name))
         self.storage, self.resumed, self.download = storage, False, download
 
@@ -145,9 +152,11 @@ class Study:
 
         if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials < 1):
             raise NasError(f"trials must be an integer of at least 1, got {trials!r}")
-        for name, number in (("plateau", plateau), ("workers", workers)):
-            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-                raise NasError(f"{name} must be an integer of at least 1, got {number!r}")
+        if plateau is not None and (isinstance(plateau, bool) or not isinstance(plateau, int) or plateau < 1):
+            raise NasError(f"plateau must be an integer of at least 1, got {plateau!r}")
+        whole = isinstance(workers, int) and not isinstance(workers, bool)
+        if workers is not None and not (whole and 1 <= workers <= MOST_WORKERS):
+            raise NasError(f"workers must be an integer from 1 to {MOST_WORKERS:,}, got {workers!r}; one for each core")
         if trials is None and time_limit is None and plateau is None:
             trials = 50
         limits = Limits(trials, None if time_limit is None else seconds(time_limit), plateau)
@@ -172,6 +181,18 @@ class Study:
         if front.members:
             front.plot()
         return front
+
+
+def _texts(name: str, given: object, kind: str, also: tuple[type, ...] = ()) -> tuple[str, ...]:
+    """Return one text or several as a tuple; values of the types `also` are written as text.
+
+    Raises:
+        NasError: they are something else; says which `kind` to write.
+    """
+    several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    if not all(isinstance(one, (str, *also)) and not isinstance(one, bool) for one in several):
+        raise NasError(f"{name} must be a list of {kind}, got {given!r}")
+    return tuple(map(str, several))
 
 
 class Front:
@@ -343,6 +364,14 @@ class Member:
     def summary(self) -> str:
         """Its blocks in a few words."""
         return summary(self.front.config.space.resolve(self.record.arch))
+
+    @property
+    def notice(self) -> str:
+        """What one should know before one trusts its accuracy: where its training was stopped; "" where it was not."""
+        if self.record.state != "stopped_early":
+            return ""
+        so_far = f"trial {self.record.number} was stopped after {100 * self.record.share:.3g} % of its training"
+        return f"{so_far}: its accuracy in the search is of then"
 
     def network(self) -> Network:
         """Return the torch module with its weights, in evaluation mode.

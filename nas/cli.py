@@ -19,6 +19,7 @@ from nas.errors import NasError
 from nas.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
+    from nas.api import Member
     from nas.export.quantize import Precision
     from nas.space import Space
     from nas.study.loop import Search, Watcher
@@ -116,7 +117,7 @@ def main() -> None:
 @click.option(
     "-w",
     "--workers",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1000),  # as nas.api.MOST_WORKERS, which is not loaded for --help
     help="Processes that train, one core each.  [default: 1, the search's own; on Ray, all there is room for]",
 )
 @click.option(
@@ -226,7 +227,7 @@ def search(
             )
         )
         if not quiet:
-            _say_start(opened)
+            _say_start(opened, workers if executor == "local" else None)
         ended = opened.run()
     again = ["nas search --resume --out", shlex.quote(str(folder.path))]
     again += [f"--trials {trials}"] if trials is not None else []
@@ -252,8 +253,10 @@ def _watcher(stack: ExitStack, quiet: bool, verbose: bool) -> Watcher:
     return stack.enter_context(LiveProgress(Console(stderr=True), verbose=verbose))
 
 
-def _say_start(opened: Search) -> None:
-    """Say what is searched, on what, for what."""
+def _say_start(opened: Search, workers: int | None) -> None:
+    """Say what is searched, on what, for what, and whether that are far too many `workers` for this machine."""
+    from nas.measure.machine import describe
+
     config, task = opened.evaluator.config, opened.evaluator.task
     combinations, continuous = config.space.count()
     at_most = "at most " if config.space.bounded else ""
@@ -274,7 +277,18 @@ def _say_start(opened: Search) -> None:
         lines.append(
             f"resumed    {len(opened.records)} trials known, {len(opened.interrupted)} interrupted to run again"
         )
+    cores = describe()["cores"]
+    if crowd := _crowd(workers, cores if isinstance(cores, int) else None):
+        lines.append(crowd)
     click.echo("\n".join(lines), err=True)
+
+
+def _crowd(workers: int | None, cores: int | None) -> str:
+    """Say that there are more than twice as many workers as cores; "" where there are not, or where that is unknown."""
+    if workers is None or cores is None or workers <= 2 * cores:
+        return ""
+    of_them = f"{cores} core" + ("s" if cores > 1 else "")
+    return f"{workers} workers on {of_them}: they take turns, and share the memory; --workers {cores} is enough"
 
 
 def _limits(opened: Search) -> str:
@@ -329,10 +343,20 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
 
 
 def _counts(opened: Search) -> str:
+    """Say how many trials there are of each state, and how many of the stopped ones are not over yet."""
     states = [r.state for r in opened.records]
     words = ("complete", "stopped_early", "failed", "over_budget", "duplicate")
-    counted = [f"{states.count(word)} {word.replace('_', ' ')}" for word in words if word in states]
-    return ", ".join(counted) or "no trials"
+    counted = {word: f"{states.count(word)} {word.replace('_', ' ')}" for word in words if word in states}
+    if aside := sum(r.paused for r in opened.records):
+        trials = f"{aside} trial" + ("s" if aside > 1 else "")
+        counted["stopped_early"] += f" ({trials} set aside, which a resumed search may go on with)"
+    return ", ".join(counted.values()) or "no trials"
+
+
+def _say_notices(members: Sequence[Member]) -> None:
+    """Say of networks whose training was stopped that it was."""
+    for notice in filter(None, (member.notice for member in members)):
+        click.echo(notice, err=True)
 
 
 @main.command()
@@ -362,6 +386,7 @@ def front(run: str, budgets: tuple[str, ...], pick: str | None, csv_path: str | 
     if plot_path is not None:
         found.plot(plot_path)
     print_front(found, members)
+    _say_notices(members)
     if csv_path is not None:
         click.echo(f"{csv_path}: {len(members)} networks", err=True)
     if plot_path is not None:
@@ -391,6 +416,7 @@ def retrain(
     said = [time.monotonic()]
     member = Front.load(run, data=data, data_root=data_root).pick(pick)
     click.echo(f"trial {member.record.number}: {member.summary}", err=True)
+    _say_notices([member])
     found = member.retrain(seeds=seeds, epochs=epochs, overwrite=overwrite, on_epoch=say)
     low, high = found.interval
     spread = f", 95 % interval [{low:.4f}, {high:.4f}]" if seeds > 1 else ": no interval"
@@ -398,7 +424,9 @@ def retrain(
     click.echo(f"test accuracy    {found.mean:.4f} (mean of {seeds} seeds{spread})")
     click.echo(f"test set         {found.n_test} samples, which know an accuracy to +-{found.sampling_error:.4f}")
     click.echo(f"each seed        {', '.join(f'{a:.4f}' for a in found.accuracies)}")
-    click.echo(f"in the search    {found.searched_accuracy:.4f} on validation data")
+    share = member.record.share
+    then = f", after {100 * share:.3g} % of its training" if member.notice else ""
+    click.echo(f"in the search    {found.searched_accuracy:.4f} on validation data{then}")
     click.echo(
         f"{found.epochs} epochs each, {readable(found.train_seconds)} in all; weights and retrained.json in {folder}"
     )
@@ -450,6 +478,7 @@ def export(
         paths = [Path(out) / path.name for path in paths] if whole else [Path(out)]
     if taken := [path for path in paths if path.exists() and not overwrite]:
         raise NasError(f"{taken[0]} exists already; --overwrite replaces it")
+    _say_notices(members)
     shipped, refused = [], []
     for member, path in zip(members, paths, strict=True):
         try:

@@ -29,9 +29,11 @@ def seconds(text: str | float) -> float:
 def readable(span: float) -> str:
     """Return a span in seconds as one would say it.
 
-    >>> readable(42.4), readable(185), readable(7260)
-    ('42 s', '3 min 05 s', '2 h 01 min')
+    >>> readable(0.01), readable(42.4), readable(185), readable(7260)
+    ('0.01 s', '42 s', '3 min 05 s', '2 h 01 min')
     """
+    if span < 10:
+        return f"{span:.2g} s"
     span = round(span)
     if span < 60:
         return f"{span} s"

@@ -109,7 +109,7 @@ def status(search: Search) -> dict[str, str]:
         "rejected": rejected,
         "front": f"{len(front)} networks",
         "best": _best(complete, search.objectives),
-        "hypervolume": f"{relative_hypervolume(complete, search.objectives):.3f}",
+        "hypervolume": f"{relative_hypervolume(search.ledger.completed, search.objectives):.3f}",
         "time": _time(search),
     }
     return {name: value for name, value in found.items() if value}

@@ -187,7 +187,7 @@ class TrialRecord:
             reason=row["reason"],
             on_front=row["on_front"] == "true",
             rung=int(row.get("rung") or 0),
-            share=float(row.get("share") or (row["state"] == "complete")),
+            share=float(row.get("share", row["state"] == "complete") or 0),  # version 0.1.0 trained all in full
             epoch_seconds=float(row.get("epoch_seconds") or 0),
             epoch_seconds_predicted=float(row.get("epoch_seconds_predicted") or 0),
         )

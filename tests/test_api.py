@@ -4,12 +4,14 @@ import csv
 import dataclasses
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
 from tiny_run import BUDGET, TINY, snapshot
 
 import nas
 from nas.errors import BudgetError, NasError, RunError, SpaceError
+from nas.training.fidelity import Rung
 
 
 def test_a_study_from_space_to_file(tmp_path, monkeypatch, tiny):
@@ -34,7 +36,10 @@ def test_search_again_goes_on(tmp_path, tiny, digits):
     assert [r.arch for r in second.records[: len(first.records)]] == [r.arch for r in first.records]
     assert sum(r.train_seconds > 0 for r in second.records) == 4
     resumed = nas.Study.resume(tmp_path / "run", task=digits)
-    assert resumed.config == dataclasses.replace(study.config, data_fingerprint=digits.fingerprint(), rungs=("none",))
+    found = {"data_fingerprint": digits.fingerprint(), "rungs": ("none",)}
+    found |= {name: getattr(resumed.config, name) for name in ("run_id", "study_name")}
+    assert all(found.values())
+    assert resumed.config == dataclasses.replace(study.config, **found)
     assert sum(r.train_seconds > 0 for r in resumed.search(trials=5, time_limit="1m").records) == 5
     with pytest.raises(RunError, match="no such run folder"):
         nas.Study.resume(tmp_path / "elsewhere")
@@ -129,6 +134,17 @@ def test_a_member_says_what_it_is(front):
         ({"trial_time_limit": "soon"}, NasError, "time 'soon' cannot be read"),
         ({"seed": -1}, NasError, "seed must be at least 0"),
         ({"warm_start": None}, NasError, "warm_start must be the folders of earlier runs"),
+        ({"rungs": None}, NasError, "rungs must be a list of shares such as ['1/9', '0.3'], got None"),
+        ({"rungs": True}, NasError, "rungs must be a list of shares such as ['1/9', '0.3'], got True"),
+        ({"rungs": [None]}, NasError, "rungs must be a list of shares such as ['1/9', '0.3'], got [None]"),
+        ({"budgets": None}, NasError, "budgets must be a list of texts such as ['latency_ms<=2'], got None"),
+        ({"budgets": [3]}, NasError, "budgets must be a list of texts such as ['latency_ms<=2'], got [3]"),
+        (
+            {"objectives": None},
+            NasError,
+            "objectives must be a list of texts such as ['accuracy', 'latency_ms'], got N",
+        ),
+        ({"trial_time_limit_s": 3.0}, NasError, "Did you mean 'trial_time_limit'?"),
     ],
 )
 def test_a_mistake_is_told_at_once(tmp_path, monkeypatch, options, error, said):
@@ -136,6 +152,28 @@ def test_a_mistake_is_told_at_once(tmp_path, monkeypatch, options, error, said):
     with pytest.raises(error) as caught:
         nas.Study(**options)
     assert said in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (0.3, ("0.3",)),
+        (Fraction(1, 9), ("1/9",)),
+        ("none", ("none",)),
+        ([0.1, "0.3,resolution=0.5"], ("0.1", "0.3,resolution=0.5")),
+        ((Rung(1 / 9),), ("1/9",)),
+        ([], ("none",)),
+    ],
+)
+def test_rungs_are_numbers_or_texts(given, kept):
+    assert nas.Study("digits", rungs=given).config.rungs == kept
+
+
+@pytest.mark.parametrize("workers", [0, True, 2.0, 1001])
+def test_workers_that_cannot_be(tmp_path, workers):
+    with pytest.raises(NasError, match=rf"^workers must be an integer from 1 to 1,000, got {workers}"):
+        nas.Study("digits", out=tmp_path / "run").search(trials=1, workers=workers)
     assert not list(tmp_path.iterdir())
 
 

@@ -51,13 +51,19 @@ def records(draw):
         state=draw(st.sampled_from(["complete", "over_budget", "stopped_early", "duplicate", "failed"])),
         prices=draw(st.sampled_from([{}, {"latency_ms": draw(measured()), AT: draw(measured()), **exact}])),
         scores=draw(st.sampled_from([{}, {"accuracy": draw(st.floats(0, 1)), "loss": draw(st.floats(0, 1e6))}])),
-        epochs=draw(st.integers(0, 1000)),
+        epochs=draw(st.integers(0, 1000) | st.sampled_from([0.25, 2.667])),
         train_seconds=draw(st.integers(0, 10**7)) / 1000,
         key=draw(st.sampled_from(["", "abc-def"])),
         duplicate_of=draw(st.none() | st.integers(0, 100)),
         reason=draw(text),
-        curve=tuple(draw(st.lists(st.floats(0, 1), max_size=3))),
+        curve=tuple(draw(st.lists(st.tuples(st.floats(0.1, 9), st.floats(0, 1)), max_size=3))),
         on_front=draw(st.booleans()),
+        rung=draw(st.integers(0, 3)),
+        rung_scores=tuple(draw(st.lists(st.fixed_dictionaries({"accuracy": st.floats(0, 1)}), max_size=3))),
+        share=draw(st.sampled_from([0.0, 0.1111, 1.0])),
+        paused=draw(st.booleans()),
+        epoch_seconds=draw(st.sampled_from([0.0, 0.125])),
+        epoch_seconds_predicted=draw(st.sampled_from([0.0, 12.5])),
     )
 
 
@@ -69,14 +75,15 @@ def test_a_dictionary_holds_all_but_the_front(record):
 
 
 @given(st.lists(records(), max_size=4))
-def test_a_csv_holds_all_but_key_and_curve(tmp_path_factory, some):
+def test_a_csv_holds_all_but_the_way_there(tmp_path_factory, some):
     path = tmp_path_factory.mktemp("csv") / "trials.csv"
     parameters = list(dict.fromkeys(p for r in some for p in r.arch.values))
     columns = [*latency_columns(AT), *parameters]
     write_csv(path, some, columns)
     back = read_csv(path)
-    assert [dict(vars(r), key="", curve=(), arch=r.arch.values) for r in some] == [
-        dict(vars(r), arch=r.arch.values) for r in back
+    lost = {"key": "", "curve": (), "rung_scores": (), "paused": False}
+    assert [{**vars(r), **lost, "arch": r.arch.values} for r in some] == [
+        {**vars(r), "arch": r.arch.values} for r in back
     ]
     assert next(csv.reader(path.read_text(encoding="utf-8").splitlines())) == [*COLUMNS, *columns]
 
@@ -103,13 +110,20 @@ def test_a_row_by_hand(tmp_path):
         scores={"accuracy": 0.5, "loss": 1.25},
         epochs=3,
         train_seconds=1.23456,
+        rung=3,
+        share=1.0,
+        epoch_seconds=0.4,
+        epoch_seconds_predicted=0.35,
     )
     write_csv(tmp_path / "t.csv", mark_front([record], [7]), record.arch.values)
     head, row = (tmp_path / "t.csv").read_text().splitlines()
     assert head.startswith("trial,state,on_front,accuracy,latency_ms,latency_ms_low,latency_ms_high,macs,n_params,")
     print_ = record.arch.fingerprint()
     architecture = '"{""body.0"":""conv"",""body.0.conv.width"":8,""body.0.conv.se"":true}"'
-    assert row == f"7,complete,true,0.5,2.0,1.5,2.5,1200,,,3,1.235,{print_},{architecture},1.25,,,,conv,8,true"
+    assert (
+        row
+        == f"7,complete,true,0.5,2.0,1.5,2.5,1200,,,3,1.235,{print_},{architecture},1.25,,,,3,1,0.4,0.35,conv,8,true"
+    )
 
 
 def test_figures_that_are_not_known_are_empty_cells(tmp_path):

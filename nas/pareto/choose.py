@@ -21,11 +21,15 @@ _HELP = "write knee, best:accuracy, 'best:accuracy where latency_ms<=1' or trial
 
 
 class Row(Protocol):
-    """What a rule looks at: one finished trial."""
+    """What a rule looks at: one trial."""
 
     @property
     def number(self) -> int:
         """The trial's number."""
+
+    @property
+    def state(self) -> str:
+        """`complete` where it was trained to the end."""
 
     @property
     def on_front(self) -> bool:
@@ -77,11 +81,13 @@ def parse_rule(text: str) -> Rule:
 def choose(rule: Rule, rows: Sequence[Row], objectives: Sequence[Objective]) -> Row:
     """Return the row that `rule` names: `trial` among all rows, the others among those on the front.
 
+    `trial` names one that was stopped early too, whose figures are those of then.
+
     Args:
-        rows: the finished trials; a row that lacks one of the objectives is not complete.
+        rows: the trials; one that lacks an objective cannot be chosen.
         objectives: what the study optimised.
     Raises:
-        RunError: there is no front, or no such complete trial.
+        RunError: there is no front, or no such trial that knows every objective.
         BudgetError: nothing on the front keeps the budgets; with the value that comes nearest.
         NasError: the front does not know a figure that the rule names.
     """
@@ -110,7 +116,7 @@ def choose(rule: Rule, rows: Sequence[Row], objectives: Sequence[Objective]) -> 
 
 def _numbered(number: int, rows: Sequence[Row], objectives: Sequence[Objective]) -> Row:
     row = next((row for row in rows if row.number == number), None)
-    complete = sorted(r.number for r in rows if all(o.name in r.metrics for o in objectives))
+    complete = sorted(r.number for r in rows if r.state == "complete")
     some = ", ".join(map(str, complete[:20])) + (", ..." if len(complete) > 20 else "") if complete else "none"
     if row is None:
         raise RunError(f"there is no trial {number} to choose; complete trials: {some}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -17,13 +17,16 @@ from nas.space.write import Dumper
 from nas.space.yaml import Loader, parse
 from nas.training.fidelity import FULL, Rung, rungs
 
-_NO_DIFFERENCE = ("space", "data", "data_root", "data_fingerprint", "trial_time_limit_s", "device")
-"""Compared otherwise (the space, the data), or free to change."""
+_NO_DIFFERENCE = (
+    *("space", "data", "data_root", "data_fingerprint", "run_id", "study_name"),
+    *("trial_time_limit_s", "device"),
+)
+"""Compared otherwise (the space, the data, the run), or free to change."""
 
 _NUMBER, _WHOLE, _MAYBE = (int, float), (int,), (int, type(None))
 _KINDS = {_NUMBER: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
 _TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("data", "data_root", "sampler", "runtime", "device"), (str,)),
+    **dict.fromkeys(("data", "data_root", "sampler", "runtime", "device", "run_id", "study_name"), (str,)),
     **dict.fromkeys(("val_share", "subset"), _NUMBER),
     "seed": _WHOLE,
     "epochs": _MAYBE,
@@ -80,6 +83,12 @@ class StudyConfig:
 
     trial_time_limit_s: float | None = None
     """A training that takes longer is a failed trial, and one that is sure to is not begun."""
+
+    run_id: str = field(default="", compare=False)
+    """What tells this run from all others; the storage keeps it too. Empty before a search, and in old runs."""
+
+    study_name: str = field(default="", compare=False)
+    """Of the study within its storage, wherever the run folder is by now; empty as `run_id` is."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "warm_start", _folders(self.warm_start))

@@ -62,7 +62,7 @@ def relative_hypervolume(complete: Sequence[TrialRecord], objectives: Sequence[O
     above 1 where the search has left the box.
 
     Args:
-        complete: complete trials in the order of their numbers.
+        complete: complete trials in the order in which they were completed.
     """
     losses = np.array([[_scaled(o, r.metrics[o.name]) for o in objectives] for r in complete])
     losses = losses[np.isfinite(losses).all(axis=1)] if len(losses) else losses

@@ -50,6 +50,9 @@ class Outcome:
     scores: Mapping[str, float] = field(default_factory=dict)
     """Accuracy and loss on the validation data, where they are known."""
 
+    rung_scores: tuple[Mapping[str, float], ...] = ()
+    """The same at the end of every rung that the trial has finished, those of earlier jobs too."""
+
     curve: tuple[tuple[float, float], ...] = ()
     """(epochs, validation accuracy), from the trial's beginning."""
 

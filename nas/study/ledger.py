@@ -25,7 +25,7 @@ class Ledger:
     """Every trial that is known, in the order of the numbers, each as far as it came.
 
     Args:
-        n_rungs: of every training.
+        shares: of a full training at which its rungs end.
         n_judged: validation samples that a network is judged on before the end of its training.
         timed: whether samplers are told seconds. Where trials alone are counted, the order of a search does not hang
             on the clock.
@@ -36,7 +36,9 @@ class Ledger:
         by_key: those trained, by what was built and how it is trained.
         front: complete trials that no other dominates, in order.
         trained: how many were trained.
-        curves: what the trainings so far say of the rest of one.
+        completed: complete trials as they came; after a resume, those of before by their numbers.
+        curves: what the trainings so far say of the rest of one, for each objective that only training tells. Of the
+            accuracy it is the error that they follow.
     """
 
     def __init__(
@@ -44,18 +46,21 @@ class Ledger:
         objectives: Sequence[Objective],
         budgets: Sequence[Budget],
         *,
-        n_rungs: int = 1,
+        shares: Sequence[float] = (1.0,),
         n_judged: int | None = None,
         timed: bool = False,
     ) -> None:
-        self.objectives, self.budgets, self.n_rungs = objectives, budgets, n_rungs
+        self.objectives, self.budgets, self.shares, self.n_rungs = objectives, budgets, shares, len(shares)
         self._timed = timed
         self.records: list[TrialRecord] = []
         self.by_arch: dict[Architecture, TrialRecord] = {}
         self.by_key: dict[str, TrialRecord] = {}
         self.front: list[TrialRecord] = []
         self.trained = 0
-        self.curves = Curves(n_judged)
+        self.completed: list[TrialRecord] = []
+        self.curves = {o.name: Curves(n_judged if o.name == _ACCURACY else None) for o in objectives if not o.cheap}
+        self._twins: dict[int, list[int]] = {}
+        """Numbers of duplicates, by that of the trial that they equal."""
         self._seen: list[Observation] = []
         """As samplers see the records, one for each and in the same order."""
         self._told_at = 0
@@ -73,16 +78,25 @@ class Ledger:
     def take(self, record: TrialRecord) -> None:
         """Take a trial in; one of the same number, which came less far, goes."""
         at, before = self._at(record.number), self.get(record.number)
+        if record.duplicate_of is not None:
+            self._twins.setdefault(record.duplicate_of, []).append(record.number)
+            record = self._like_twin(record)
         if before is None:
             self.records.insert(at, record)
             self._seen.insert(at, self._observe(record))
         else:
             self.records[at], self._seen[at] = record, self._observe(record)
+        for number in self._twins.get(record.number, ()):
+            if (twin := self.get(number)) is not None:
+                place = self._at(number)
+                self.records[place] = self.by_arch[twin.arch] = self._like_twin(twin)
+                self._seen[place] = self._observe(self.records[place])
         self.trained += was_trained(record) - (before is not None and was_trained(before))
         self.by_arch[record.arch] = record
         if record.state in TRAINED and record.key:
             self.by_key[record.key] = record
         if record.state == "complete":
+            self.completed.append(record)
             self._update_front([*self.front, record])
         self._learn(record)
 
@@ -112,18 +126,24 @@ class Ledger:
 
     def _expected(self, record: TrialRecord) -> tuple[float | None, ...]:
         """Return the losses of a trial, those of what was stopped as they are expected at the end of its training."""
+        if record.duplicate_of is not None and (twin := self.get(record.duplicate_of)) is not None:
+            return self._expected(twin)
         metrics = record.metrics
         losses = [o.loss(metrics[o.name]) if o.name in metrics else None for o in self.objectives]
         if record.state != "stopped_early" or not record.share:
             return tuple(losses)
         for i, o in enumerate(self.objectives):
             if not o.cheap and losses[i] is not None:
-                shown = metrics[o.name]
-                error = 1 - shown if o.name == "accuracy" else shown
+                error = _error(o.name, metrics[o.name])
                 if 0 < error < math.inf:
-                    ends = math.exp(self.curves.predict(record.share, error)[0])
-                    losses[i] = o.loss(1 - ends if o.name == "accuracy" else ends)
+                    ends = math.exp(self.curves[o.name].predict(record.share, error)[0])
+                    losses[i] = o.loss(1 - ends if o.name == _ACCURACY else ends)
         return tuple(losses)
+
+    def _like_twin(self, record: TrialRecord) -> TrialRecord:
+        """Return a duplicate with the figures that the trial has by now which it equals."""
+        twin = None if record.duplicate_of is None else self.get(record.duplicate_of)
+        return record if twin is None else replace(record, prices=twin.prices, scores=twin.scores)
 
     def standings(self, stay: Sequence[int] = ()) -> list[Standing]:
         """Return how trials stand at each rung they finished.
@@ -150,9 +170,16 @@ class Ledger:
 
     def _learn(self, record: TrialRecord) -> None:
         """Learn from a curve as far as it came; of full ones alone, it would seem that all curves end well."""
-        if record.state in ("complete", "stopped_early") and self.n_rungs > 1 and record.curve:
-            full = record.epochs / record.share
-            self.curves.learn([(epochs / full, 1 - accuracy) for epochs, accuracy in record.curve], record.number)
+        if record.state not in ("complete", "stopped_early") or self.n_rungs == 1 or not record.share:
+            return
+        full = record.epochs / record.share
+        for name, curves in self.curves.items():
+            if name == _ACCURACY:
+                points = [(epochs / full, 1 - accuracy) for epochs, accuracy in record.curve]
+            else:  # judged at the ends of rungs alone
+                points = [(s, scores[name]) for s, scores in zip(self.shares, record.rung_scores, strict=False)]
+            if points and all(error > 0 or name == _ACCURACY for _, error in points):
+                curves.learn(points, record.number)
 
     def _observe(self, record: TrialRecord) -> Observation:
         """Return a trial as samplers see it: losses, less is better, how far it is over budget, and what it takes."""
@@ -169,13 +196,32 @@ class Ledger:
             violation(record.prices, self.budgets) or float(state == "over_budget"),  # of its training time
             record.number,
             excesses(record.prices, self.budgets),
-            (record.train_seconds / (record.share or 1.0) or None) if self._timed else None,
+            (full_seconds(record) or None) if self._timed else None,
         )
 
 
 def was_trained(record: TrialRecord) -> bool:
-    """Whether a trial was trained at all."""
-    return record.state in ("complete", "stopped_early") or (record.state == "failed" and record.train_seconds > 0)
+    """Whether the training of a trial was begun at all; what could not be priced was not."""
+    return record.state in ("complete", "stopped_early") or (record.state == "failed" and bool(record.prices))
+
+
+def full_seconds(record: TrialRecord) -> float:
+    """Return how long a trial takes or would take in full, judging included; 0 where it was not trained."""
+    if record.state == "complete" or not record.share:
+        return record.train_seconds
+    if not record.epoch_seconds:  # never seen at full resolution
+        return record.train_seconds / record.share
+    return record.epoch_seconds * record.epochs / record.share * _JUDGING
+
+
+def _error(name: str, value: float) -> float:
+    return 1 - value if name == _ACCURACY else value
+
+
+_ACCURACY = "accuracy"
+
+_JUDGING = 1.15
+"""A training takes so many times as long with judging."""
 
 
 _NEWS = 1.25

@@ -23,7 +23,7 @@ from nas.study.evaluate import Candidate, Evaluator, excesses
 from nas.study.folder import RunFolder
 from nas.study.front import close, front_numbers, relative_hypervolume
 from nas.study.jobs import Executor, Job, Outcome, Progress
-from nas.study.ledger import Ledger
+from nas.study.ledger import Ledger, full_seconds, was_trained
 from nas.study.promote import Standing, bar, next_to_promote, to_finish
 from nas.study.storage import Storage
 from nas.study.warm import EarlierRun
@@ -50,6 +50,9 @@ _LEAST_TRIAL_SECONDS = 10.0
 
 _MOST_FINISHING = 0.5
 """Share of a search's time that may go into finishing what was begun."""
+
+_FEW = 5
+"""Complete trials before which a front has not begun to grow, let alone stopped."""
 
 _GROWN = 1e-3
 """A hypervolume that grew by less than this share has not grown."""
@@ -101,6 +104,9 @@ class Running:
 
     deaths: int = 0
 
+    began: float = field(default_factory=time.monotonic)
+    """On the clock of `time.monotonic`."""
+
 
 @dataclass
 class Search:
@@ -131,7 +137,6 @@ class Search:
         self._next: Candidate | None = None
         """Proposed ahead, while all slots are taken."""
         self._barren = self._rejected = 0
-        self._volume, self._grown_at = 0.0, 0
         for record in self.records:
             if record.prices:
                 self.evaluator.pricer.remember(record.key.split("-")[0], record.prices)
@@ -140,7 +145,8 @@ class Search:
         for key, prices in self.folder.kept_prices():
             self.evaluator.pricer.remember(key, prices)
         self._priced = set(self.ledger.by_arch)
-        self._trained_before = self.trained
+        self._trained_before = self._grown_at = self.trained
+        self._volume = relative_hypervolume(self.ledger.completed, self.objectives)
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -252,7 +258,8 @@ class Search:
         new = sum(1 for number in self._running if self.ledger.get(number) is None)
         if self.limits.trials is not None and self.trained + new >= self.limits.trials:
             return "trials"
-        if self.limits.plateau is not None and self.trained - self._grown_at >= self.limits.plateau:
+        grows = len(self.ledger.completed) < _FEW
+        if self.limits.plateau is not None and not grows and self.trained - self._grown_at >= self.limits.plateau:
             return "plateau"
         return None
 
@@ -276,13 +283,13 @@ class Search:
         """Return how trials stand; those at work, and those whose training would take too long, stay where they are."""
         limit = self.trial_limit_s
         paused = [r for r in self.records if r.paused] if limit is not None else []
-        long = [r.number for r in paused if r.train_seconds / r.share > limit]  # type: ignore[operator]
+        long = [r.number for r in paused if full_seconds(r) > limit]  # type: ignore[operator]
         return self.ledger.standings([*self._running, *long])
 
     def _seconds_to_finish(self, number: int) -> float:
         record = self.ledger.get(number)
         assert record is not None
-        return record.train_seconds / record.share * (1 - record.share)
+        return full_seconds(record) * (1 - record.share)
 
     def _again(self, number: int, arch: Architecture) -> Running | None:
         """Return the job of a trial that was interrupted; None where it is refused now."""
@@ -411,7 +418,8 @@ class Search:
         prices = [o.loss(candidate.prices[o.name].value) if o.cheap else None for o in self.objectives]
         needed = bar(self.ledger.standings(), rung, prices)
         share = self.evaluator.config.parsed_rungs()[rung].share
-        return None if needed is None else self.ledger.curves.bar(share, 1 + needed, candidate.epochs)
+        curves = self.ledger.curves["accuracy"]
+        return None if needed is None else curves.bar(share, 1 + needed, candidate.epochs)
 
     def _begin(self, running: Running) -> None:
         self._running[running.job.number] = running
@@ -430,16 +438,19 @@ class Search:
         if outcome.ended == "died" and running.deaths + 1 < _MOST_DEATHS:
             self._begin(replace(running, deaths=running.deaths + 1))
             return
-        record = self._record(running, outcome)
+        if not outcome.train_seconds:  # who ended it could not tell
+            outcome = replace(outcome, train_seconds=time.monotonic() - running.began)
+        record, before = self._record(running, outcome), self.ledger.get(outcome.number)
         if outcome.ended in ("rung", "time") and outcome.state is not None:
             try:
                 self.folder.save_state(record.number, outcome.state)
             except RunError as error:
                 record = replace(record, state="failed", paused=False, reason=str(error))
-        if outcome.ended == "time":
-            if self.ledger.get(record.number) is None:
-                self.interrupted.append((record.number, record.arch))
+        if outcome.ended == "time" and before is None:
+            self.interrupted.append((record.number, record.arch))
             return
+        if outcome.ended == "time" and before is not None:
+            record = replace(before, train_seconds=record.train_seconds)
         if record.paused:
             self.storage.pause(record)
             self._keep(record)
@@ -468,25 +479,22 @@ class Search:
             key=candidate.key,
             reason=outcome.reason,
             curve=outcome.curve,
-            rung=before.rung if before else 0,
-            rung_scores=before.rung_scores if before else (),
             share=outcome.epochs / candidate.epochs,
             epoch_seconds=outcome.epoch_seconds,
             epoch_seconds_predicted=running.epoch_seconds,
         )
         if outcome.ended in ("failed", "died"):
-            return record
-        record = replace(record, scores=outcome.scores)
+            if before is None:
+                return record
+            return replace(before, state="failed", paused=False, reason=outcome.reason, train_seconds=seconds)
+        record = replace(record, scores=outcome.scores, rung=len(outcome.rung_scores), rung_scores=outcome.rung_scores)
         if outcome.ended == "stopped":
             return replace(record, state="stopped_early")
         if outcome.ended == "time":
             return record
-        rung = self.ledger.n_rungs if outcome.state is None else outcome.rung + 1
-        rungs = (*record.rung_scores, *[outcome.scores] * (rung - len(record.rung_scores)))
-        record = replace(record, rung=rung, rung_scores=rungs)
-        if rung == self.ledger.n_rungs:
+        if outcome.state is None:
             return replace(record, state="complete", share=1.0)
-        reason = f"stopped after {record.epochs:.3g} epochs, rung {rung} of {self.ledger.n_rungs}: others went on"
+        reason = f"set aside after {record.epochs:.3g} epochs, at rung {record.rung} of {self.ledger.n_rungs}"
         return replace(record, state="stopped_early", paused=True, reason=reason)
 
     # ---------------------------------------------------------------- records
@@ -515,13 +523,13 @@ class Search:
 
     def _keep(self, record: TrialRecord) -> None:
         self.ledger.take(record)
-        if record.train_seconds:
+        if was_trained(record):
             self.evaluator.seconds.learn(record)
             self.folder.prune_checkpoints(self.front())
             self.write_results()
         if record.state == "complete" and self.limits.plateau is not None:
-            volume = relative_hypervolume([r for r in self.records if r.state == "complete"], self.objectives)
-            if volume > self._volume * (1 + _GROWN):
+            volume = relative_hypervolume(self.ledger.completed, self.objectives)
+            if volume > self._volume * (1 + _GROWN) or len(self.ledger.completed) < _FEW:
                 self._volume, self._grown_at = volume, self.trained
         self.watcher.recorded(record, self)
 
@@ -529,7 +537,7 @@ class Search:
         """End a search of which nothing can come: say how far off the budgets are, or why nothing can be priced."""
         if self.trained or self._running or len(self.records) < at_least:
             return
-        if any(r.state not in ("over_budget", "failed") for r in self.records):
+        if any(r.state not in ("over_budget", "failed") or was_trained(r) for r in self.records):
             return
         priced = [r for r in self.records if r.prices]
         if not priced:
@@ -546,7 +554,7 @@ class Search:
             lines.append(f"  {b}: kept by {kept:.0%} of them; the {word} value seen is {best.value:.4g}{held}")
         if (limit := self.trial_limit_s) is not None:
             expected = [self.evaluator.seconds.full(r.arch).expected for r in priced]
-            long = np.mean([r.epoch_seconds_predicted > 0 for r in priced])
+            long = np.mean([not any(not b.kept(b.worst(r.prices[b.objective])) for b in self.budgets) for r in priced])
             lines += [
                 f"  one training may take {limit:g} s: {long:.0%} of them would take longer, the shortest "
                 f"is predicted to take {min(expected):.3g} s; see --trial-time-limit"

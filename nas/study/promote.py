@@ -61,14 +61,12 @@ def next_to_promote(standings: Sequence[Standing], eta: float = 3.0) -> int | No
     return None
 
 
-def to_finish(
-    standings: Sequence[Standing], expected: Mapping[int, Sequence[float]] | None = None, eta: float = 3.0
-) -> list[int]:
+def to_finish(standings: Sequence[Standing], expected: Mapping[int, Sequence[float]] | None = None) -> list[int]:
     """Return the trials whose training is worth finishing when a search ends, so that its front is fully trained.
 
-    Of each rung those that nothing at that rung dominates, whoever went on included as it stood there: n // eta at
-    most, but at least one where nothing is complete yet. Highest rung first (least to do, most is known), within it by
-    the hypervolume that they add. Every trial that is finished leaves the list and none comes back, so it gets empty.
+    Of each rung those that nothing at that rung dominates, whoever went on included as it stood there. Highest rung
+    first (least to do, most is known), within it by the hypervolume that they add. Every trial that is finished leaves
+    the list and none comes back, so it gets empty.
 
     Args:
         expected: number to losses expected at the end of the full training. A trial that a complete one dominates even
@@ -76,14 +74,13 @@ def to_finish(
     Raises:
         ValueError: as for `next_to_promote`.
     """
-    rungs = _rungs(standings, eta)
+    rungs = _rungs(standings)
     complete = np.array([s.losses for s in standings if s.complete], dtype=float)
     hopeless = {number for number, losses in (expected or {}).items() if _dominated(losses, by=complete)}
     found: list[int] = []
-    for rung in reversed(rungs):
-        k = int(rung.n // eta)
+    for rung in reversed([rung for rung in rungs if not rung.complete]):
         worth = rung.front_without(hopeless)
-        found += [worth.numbers[row] for row in worth.best_first(k if len(complete) else max(k, 1)) if worth.open[row]]
+        found += [worth.numbers[row] for row in worth.best_first(len(worth.numbers)) if worth.open[row]]
     return found
 
 
@@ -157,7 +154,7 @@ class _Rung:
             k -= fit
 
 
-def _rungs(standings: Sequence[Standing], eta: float) -> list[_Rung]:
+def _rungs(standings: Sequence[Standing], eta: float = 3.0) -> list[_Rung]:
     """Return the rungs that somebody reached, cheapest first."""
     if not eta > 1:
         raise ValueError(f"eta must be above 1, got {eta}; with 3 one trial in three goes on")

@@ -45,13 +45,10 @@ class TrainingTimes:
         self._trainings: dict[Architecture, TrainConfig] = {}
         self._learned: dict[int, float] = {}
         self._waiting: list[TrialRecord] = []
-        self._small = any(rung.resolution < 1 for rung in config.parsed_rungs())
 
     def learn(self, record: TrialRecord) -> None:
-        """Take over how long a training took, as far as it came; of small images only where it was seen whole."""
+        """Take over how long a training took, as far as it came."""
         if not record.epoch_seconds or self._learned.get(record.number) == record.epochs:
-            return
-        if self._small and record.share < 1:
             return
         self._learned[record.number] = record.epochs
         self._waiting.append(record)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import time
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -37,12 +39,16 @@ from nas.study.loop import Limits, Quiet, Search, Watcher
 from nas.study.meters import calibrate, keep_conditions
 from nas.study.rungs import settled
 from nas.study.storage import Storage
+from nas.study.storages import hide_password
 from nas.study.warm import read_earlier, read_kept, write_kept
 from nas.study.work import prepare, prepare_here
 from nas.training.device import device_of
 from nas.training.judge import MOST_JUDGED
 
 DISTRIBUTION = "pareto-nas"
+
+_RUN_ID = "run_id"
+"""The study's attribute that says whose it is."""
 
 
 def load_data(config: StudyConfig, *, download: bool = False) -> Task:
@@ -85,7 +91,7 @@ def open_search(
         executor: "local", or "ray" or "ray:ADDRESS" for a Ray cluster.
 
     Raises:
-        NasError: something the user can mend; nothing was written then.
+        NasError: something the user can mend; a new run has left nothing then, so that it can be begun again.
     """
     started = time.monotonic()  # a time limit counts loading and calibrating too
     if getattr(multiprocessing.current_process(), "_inheriting", False):
@@ -107,8 +113,8 @@ def open_search(
     if place == "ray":
         open_one = partial(open_on_ray, address=address or None)
     meters = {name: open_one(target) for name, target in config.latencies().items()}
-    if resume:
-        before = folder.read_config()
+    before = folder.read_config() if resume else None
+    if before is not None:
         _check_same(before, config, folder)
         config = replace(config, rungs=before.rungs)
         if storage_url is None and not (folder.path / "study.db").exists():
@@ -119,35 +125,26 @@ def open_search(
     if task is None:
         task = load_data(config, download=download)
     fingerprint = task.fingerprint()
-    if resume:
+    if before is not None:
         before.check_data(fingerprint, config.data)
     config = settled(replace(config, data_fingerprint=fingerprint), len(task.x_train))
+    config = _identified(config, before, folder, storage_url)
     check_task(config.space, task)
-    if not resume:
-        folder.create()
-    with folder.locked(), training_process(workers or 1), opened(meters):
-        folder.clear_scratch()
-        url = storage_url or _sqlite(folder.path / "study.db")
-        name = folder.path.resolve().name if storage_url else config.space.name
-        try:
-            storage = Storage(url, name, config.space, objectives, resume=resume)
-        except RunError:
-            if not resume:
-                _undo(folder)
-            raise
+    with (
+        nullcontext() if resume else _made(folder),
+        folder.locked(),
+        _opened_study(config, folder, storage_url, resume=resume) as storage,
+        training_process(workers or 1),
+        opened(meters),
+    ):
         if earlier and not resume:
             write_kept(folder.warm_start, earlier)
         config.write(folder.config, version(DISTRIBUTION))  # a resume may know another path of the data
-        try:
-            calibrate(meters, storage, folder)
-        except NasError:
-            if not resume:
-                _undo(folder)
-            raise
+        calibrate(meters, storage, folder)
         ledger = Ledger(
             objectives,
             budgets,
-            n_rungs=len(config.parsed_rungs()),
+            shares=[rung.share for rung in config.parsed_rungs()],
             n_judged=min(len(task.x_val), MOST_JUDGED),
             timed=limits.seconds is not None,
         )
@@ -183,9 +180,66 @@ def open_search(
             yield search
         finally:
             runs.close()
-            storage.close()
-            folder.clear_scratch()
             keep_conditions(meters, folder)
+
+
+def _identified(
+    config: StudyConfig, before: StudyConfig | None, folder: RunFolder, storage_url: str | None
+) -> StudyConfig:
+    """Return the config with the run's id and the name of its study: new ones, or those that the run has."""
+    space = config.space if before is None else before.space
+    name = folder.path.resolve().name if storage_url else space.name
+    if before is None:
+        return replace(config, run_id=uuid.uuid4().hex, study_name=name)
+    return replace(config, run_id=before.run_id, study_name=before.study_name or name)
+
+
+@contextmanager
+def _made(folder: RunFolder) -> Iterator[None]:
+    """Make the folder of a new run; where the block fails and leaves nothing in it, it goes again."""
+    new = not folder.path.exists()
+    folder.create()
+    try:
+        yield
+    except BaseException:
+        if new:
+            with suppress(OSError):  # it is not empty: there is something to go on with
+                folder.path.rmdir()
+        raise
+
+
+@contextmanager
+def _opened_study(config: StudyConfig, folder: RunFolder, url: str | None, *, resume: bool) -> Iterator[Storage]:
+    """Yield the study of a run, made or found, and let go of it in the end.
+
+    A new run that fails before any of its trials ended is undone, so that it can be begun again.
+
+    Raises:
+        RunError: it cannot be opened, or is another run's.
+    """
+    folder.clear_scratch()
+    url = url or _sqlite(folder.path / "study.db")
+    try:
+        storage = Storage(url, config.study_name, config.space, config.parsed_objectives(), resume=resume)
+    except BaseException:
+        if not resume:
+            _empty(folder)
+        raise
+    gone = False
+    try:
+        if resume:
+            _check_own(storage, config, folder, url)
+        else:
+            storage.keep(_RUN_ID, config.run_id)
+        yield storage
+    except BaseException:
+        gone = not resume and storage.discard()
+        raise
+    finally:
+        storage.close()
+        folder.clear_scratch()
+        if gone:
+            _empty(folder)
 
 
 def _executor(
@@ -218,14 +272,26 @@ def _check_same(before: StudyConfig, config: StudyConfig, folder: RunFolder) -> 
         )
 
 
+def _check_own(storage: Storage, config: StudyConfig, folder: RunFolder, url: str) -> None:
+    """Refuse the study of another run: its trials would replace this run's, and this run's weights would go."""
+    theirs = storage.attributes.get(_RUN_ID, "")
+    if theirs != config.run_id:
+        raise RunError(
+            f"{folder.path}: is the run {config.run_id or 'without an id'}, and the study '{config.study_name}' in "
+            f"{hide_password(url)} is the run {theirs or 'without an id'}\n"
+            "  go on with the --storage that this run was begun with, or choose a new folder with --out"
+        )
+
+
 def _sqlite(path: Path) -> str:
     url = sqlalchemy.URL.create("sqlite", database=str(path.resolve()))
     return url.render_as_string(hide_password=False)
 
 
-def _undo(folder: RunFolder) -> None:
-    """Take away a folder that was just made and holds nothing yet."""
-    folder.checkpoints.rmdir()
+def _empty(folder: RunFolder) -> None:
+    """Take out what a run that was never begun wrote to its folder."""
     for path in folder.path.iterdir():
-        path.unlink()
-    folder.path.rmdir()
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":  # goes with the lock
+            path.unlink()

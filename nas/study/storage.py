@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.errors import RunError
 from nas.objectives import Objective
@@ -63,7 +63,10 @@ class Storage:
             except KeyError:
                 raise RunError(f"{shown}: no study called '{name}' to resume") from None
             except optuna.exceptions.DuplicatedStudyError:
-                raise RunError(f"{shown}: a study called '{name}' exists already; --resume goes on with it") from None
+                raise RunError(
+                    f"{shown}: a study called '{name}' exists already, of another run; choose another name of the run "
+                    "folder with --out, or go on with that run: --resume --out and its folder"
+                ) from None
             except RunError:
                 raise
             except Exception as error:  # SQLAlchemy's and the drivers' own, which are not ours to import
@@ -72,6 +75,20 @@ class Storage:
     def close(self) -> None:
         """Let go of the file or the server; what is done afterwards opens it again."""
         close_storage(self._storage)
+
+    def discard(self) -> bool:
+        """Delete the study, and return whether it is gone; one with a trial that ended, or was queued, stays.
+
+        What storages say of it is not raised: the caller has an error to tell already.
+        """
+        try:
+            with storage_errors(self._url), _quiet():
+                if any(map(_worth, self.study.get_trials(deepcopy=False))):
+                    return False
+                optuna.delete_study(study_name=self.study.study_name, storage=self._storage)
+        except RunError:
+            return False
+        return True
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -141,6 +158,11 @@ class Storage:
         with storage_errors(self._url):
             trial_id = self._storage.create_new_trial(self._study_id, template_trial=trial)
             return self._storage.get_trial_number_from_id(trial_id)
+
+
+def _worth(trial: FrozenTrial) -> bool:
+    """Whether a trial is more than one of ours that was begun."""
+    return _RECORD in trial.user_attrs or _ARCHITECTURE not in trial.user_attrs
 
 
 @contextmanager

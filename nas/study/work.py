@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 import time
@@ -14,7 +15,7 @@ from nas.build import Network, build
 from nas.data import open_shared
 from nas.errors import NasError, RunError, TrialFailed
 from nas.measure.quiet import Pause
-from nas.rng import torch_seed
+from nas.rng import generator, torch_seed
 from nas.space import Architecture
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, judge_file, precision_of, write_quantised
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from nas.data import Task
     from nas.training import EpochLog, FitResult, Scores
 
+_WARM = 32
+"""Samples in a batch before the first trial."""
+
 _PROCESS = ExitStack()
 """What a process that trains has set up for good."""
 
@@ -42,12 +46,25 @@ def prepare(config: StudyConfig, folder: Path, slots: int, slot: int) -> Runner:
     """
     task = open_shared(folder).to(device_of(config.device, slot))
     _PROCESS.enter_context(training_process(slots))
+    _warm_up(config, task)
     return partial(work, config, task)
 
 
 def prepare_here(config: StudyConfig, task: Task, slot: int) -> Runner:
     """Return what runs jobs in the process of the search, which is set up already; see `nas.study.jobs.Prepare`."""
     return partial(work, config, task.to(device_of(config.device, slot)))
+
+
+def _warm_up(config: StudyConfig, task: Task) -> None:
+    """Train a little: the first steps of a process load what they need, and take seconds that are no trial's."""
+    with contextlib.suppress(NasError), as_trial_failed(), torch_seeded(0):
+        arch = config.space.sample(generator(0, "warm up"))
+        network = build(config.space, arch, task.in_shape, task.n_outputs).to(task.x_train.device)
+        few = slice(0, 2 * _WARM)
+        train = TrainConfig(epochs=1, batch_size=_WARM)
+        fit(
+            network, task.x_train[few], task.y_train[few], train, seed=0, evaluate_on=(task.x_val[few], task.y_val[few])
+        )
 
 
 def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
@@ -94,6 +111,7 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
             )
             whole = found.ended == "rung" and found.state is None
             scores = (_scores_of_file(config, task, network, job.arch, pause) if whole else None) or _last(found)
+            rung_scores = _rung_scores(found, len(train.rungs) if whole else 0, scores)
         except TrialFailed as error:
             seconds = time.perf_counter() - started - pause.waited_s
             trained = curve[-1].epochs if curve else 0.0
@@ -112,10 +130,11 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
             ended=found.ended,
             reason=found.reason,
             scores={} if scores is None else dataclasses.asdict(scores),
+            rung_scores=rung_scores,
             curve=_points(found.curve),
             epochs=found.epochs,
             train_seconds=time.perf_counter() - started - pause.waited_s,
-            epoch_seconds=found.train_seconds / found.epochs if found.epochs else 0.0,
+            epoch_seconds=_epoch_seconds(found, train),
             state=None if found.state is None else found.state.to_bytes(),
             weights=packed(network.cpu().state_dict()) if whole else None,
         )
@@ -138,6 +157,32 @@ def _left_off(state: bytes | None) -> TrainState | None:
         return None if state is None else TrainState.from_bytes(state)
     except RunError:
         return None
+
+
+def _rung_scores(found: FitResult, n_rungs: int, last: Scores | None) -> tuple[dict[str, float], ...]:
+    """Return the scores at the end of each rung that was finished, as they stood there.
+
+    Args:
+        n_rungs: how many there have to be of a full training: rungs that end at one batch are judged once.
+        last: of a full training, which may be those of its file.
+    """
+    ends: list[Scores] = []
+    for log in found.curve:
+        if log.rung is not None and log.scores is not None:
+            ends += [log.scores] * (log.rung + 1 - len(ends))
+    if n_rungs and last is not None:
+        ends = [*ends[: n_rungs - 1], *[last] * (n_rungs - min(len(ends), n_rungs - 1))]
+    return tuple(dataclasses.asdict(scores) for scores in ends)
+
+
+def _epoch_seconds(found: FitResult, train: TrainConfig) -> float:
+    """Return the seconds of a pass over the training set at full resolution; 0 where there was none yet."""
+    small = [i for i, rung in enumerate(train.rungs) if rung.resolution < 1]
+    logs = [log for log in found.curve if small and log.rung is not None and log.rung <= small[-1]]
+    if small and small[-1] not in [log.rung for log in logs]:
+        return 0.0
+    seconds, epochs = (logs[-1].train_seconds, logs[-1].epochs) if logs else (0.0, 0.0)
+    return (found.train_seconds - seconds) / (found.epochs - epochs) if found.epochs > epochs else 0.0
 
 
 def _last(found: FitResult) -> Scores | None:

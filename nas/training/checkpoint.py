@@ -98,7 +98,7 @@ def written(config: TrainConfig) -> str:
     return json.dumps(config.to_tree(), sort_keys=True)
 
 
-def _log(*, scores: dict[str, float] | None, **values: float) -> EpochLog:
+def _log(*, scores: dict[str, float] | None, **values: Any) -> EpochLog:
     return EpochLog(scores=None if scores is None else Scores(**scores), **values)
 
 

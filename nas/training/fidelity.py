@@ -7,6 +7,7 @@ later as if nothing had been. What happens when is planned before the first batc
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -222,9 +223,13 @@ def samples_of_pass(n: int, batch_size: int) -> int:
 
 def _number(text: str, whole: str) -> float:
     try:
-        return float(Fraction(text.strip()))
-    except (ValueError, ZeroDivisionError):
-        raise SpaceError(f"rung {whole!r}: {text.strip()!r} is no number; {_EXAMPLES}") from None
+        # Not all by Fraction: it writes 1e999999999 out in full.
+        found = float(Fraction(text.strip())) if "/" in text else float(text)
+    except (ValueError, ArithmeticError):
+        found = math.nan
+    if math.isnan(found):
+        raise SpaceError(f"rung {whole!r}: {text.strip()!r} is no number; {_EXAMPLES}")
+    return found
 
 
 def _written(number: float) -> str:

@@ -31,3 +31,6 @@ class EpochLog:
 
     train_seconds: float
     """Wall time of training since its start, without evaluation and pauses."""
+
+    rung: int | None = None
+    """Index of the rung that ends here; None within one."""

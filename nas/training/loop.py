@@ -141,7 +141,9 @@ def fit(
             x_val = x_val if size is None else reduce(x_val, size)
             with learner.judged():
                 scores = evaluate(module, x_val, y_val, between_batches=clock.pause)
-        curve.append(EpochLog(stretch.epochs, train_loss, scores, train_seconds))
+        curve.append(
+            EpochLog(stretch.epochs, train_loss, scores, train_seconds, stretch.rung if stretch.last_of_rung else None)
+        )
         if on_epoch is not None:
             on_epoch(curve[-1])
         if stop is not None and stretch is not ahead[-1] and (reason := stop(tuple(curve))):

@@ -93,18 +93,17 @@ def test_a_warm_start_says_what_it_uses_and_is_kept(nas, at, run):
 def test_a_resume_keeps_the_time_limit_of_a_trial(nas, at):
     """`--resume` without one must not bring in the default of a search without any limit."""
     (at / "tiny.yaml").write_text(TINY.replace(", 1.0e+12", ""))  # none diverges
-    nas(*SEARCH, "--out", "r", "--epochs", "100000", "-n", "1", "--trial-time-limit", "0.1s", "--time-limit", "5s")
-    result = nas("search", "--resume", "--out", "r", "-n", "2", "--time-limit", "20s")
-    reasons = [r.reason for r in read_csv(at / "r" / "trials.csv") if r.train_seconds]
-    assert len(reasons) == 2, result.output
-    assert all("time limit of 0.1 s" in reason for reason in reasons)
+    ok(nas(*SEARCH, "--out", "r", "-n", "1", "--trial-time-limit", "12.5s", "--time-limit", "60s"))
+    result = ok(nas("search", "--resume", "--out", "r", "-n", "2", "--time-limit", "60s"))
+    assert "12 s for one training (--trial-time-limit)" in result.stderr
+    assert RunFolder("r").read_config().trial_time_limit_s == 12.5
 
 
 def test_a_search_without_a_result_says_why(nas, at):
     result = nas(*SEARCH, "--out", "r", "--trial-time-limit", "0.0001s")
-    assert result.exit_code == 1
-    assert "no trial is complete" in result.stderr
-    assert "time limit" in result.stderr
+    assert result.exit_code == 2
+    assert "one training may take 0.0001 s: 100% of them would take longer" in result.stderr
+    assert "--trial-time-limit" in result.stderr
     assert len(read_csv(at / "r" / "front.csv")) == 0
 
 

@@ -98,12 +98,14 @@ def records_of(folder: Path) -> dict[int, object]:
 
 
 def check_whole(folder: Path, before: dict[int, object]) -> None:
-    """Nothing that was finished is lost or changed, nothing is there twice, and everything is finished."""
+    """Nothing that was finished is lost or changed, nothing is there twice, and what is not finished is set aside."""
     after = records_of(folder)
-    assert {number: after[number] for number in before} == before
+    for number, record in before.items():
+        assert after[number] == record or (record.paused and after[number].share > record.share)
     assert sorted(after) == list(range(len(after)))
     assert len({r.arch for r in after.values()}) == len(after)
-    assert all(optuna.trial.TrialState[state].is_finished() for _, state in states_of(folder))
+    for number, state in states_of(folder):
+        assert optuna.trial.TrialState[state].is_finished() != after[number].paused
     rows = read_csv(folder / "run" / "trials.csv")
     assert [r.number for r in rows] == sorted(after)
     folder_of_run = RunFolder(folder / "run")
@@ -119,17 +121,17 @@ def test_a_kill_loses_the_running_trial_alone_and_resume_runs_it_again(tmp_path,
     child.communicate()
     assert child.returncode == -signal.SIGKILL
     states = states_of(tmp_path)
-    running = [number for number, state in states if state == "RUNNING"]
     before = records_of(tmp_path)
-    assert len(running) == 1
+    running = [number for number, state in states if state == "RUNNING" and number not in before]
+    assert len(running) <= 1, "none where a trial that was set aside had just been taken up again"
     assert sorted([*before, *running]) == [number for number, _ in states]
     trained = sum(r.train_seconds > 0 for r in before.values())
 
     result = nas("search", "--resume", "--out", "run", "--trials", trained + 2)
     assert result.exit_code == 0, result.output
-    assert f"{len(before)} trials known, 1 interrupted to run again" in result.stderr
+    assert f"{len(before)} trials known, {len(running)} interrupted to run again" in result.stderr
     check_whole(tmp_path, before)
-    assert records_of(tmp_path)[running[0]].state == "complete"
+    assert all(records_of(tmp_path)[number].state in ("complete", "stopped_early") for number in running)
 
 
 @pytest.mark.slow

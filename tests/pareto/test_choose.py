@@ -18,6 +18,7 @@ class Trial:
     number: int
     on_front: bool
     metrics: dict[str, float] = field(default_factory=dict)
+    state: str = "complete"
 
 
 def trial(number, accuracy, latency, n_params=1000.0, on_front=True):
@@ -29,7 +30,8 @@ ROWS = [
     trial(1, 0.93, 1.0, 5e4),
     trial(2, 0.70, 0.5, 1e4),
     trial(3, 0.60, 3.0, 1e3, on_front=False),
-    Trial(4, False, {"latency_ms": 9.0}),  # over budget: priced and never trained
+    Trial(4, False, {"latency_ms": 9.0}, "over_budget"),  # priced and never trained
+    Trial(5, False, {"accuracy": 0.4, "latency_ms": 1.0}, "stopped_early"),
 ]
 
 
@@ -45,6 +47,7 @@ ROWS = [
         ("best:n_params where accuracy>=0.9", 1),
         ("knee where latency_ms<1", 2),
         ("trial:3", 3),  # on the front or not
+        ("trial:5", 5),  # to the end of its training or not
     ],
 )
 def test_who_is_chosen(text, number):
@@ -77,8 +80,8 @@ def test_what_cannot_be_read(text, error, words):
         ("best:accuracy where latency_ms<=0.1", BudgetError, "nearest is trial 2 with latency_ms=0.5"),
         ("best:size_bytes", NasError, "no figure of this run called 'size_bytes'.*n_params"),
         ("knee where macs<=1", NasError, "no figure of this run called 'macs'"),
-        ("trial:4", RunError, "trial 4 is not complete: its accuracy is not known; complete trials: 0, 1, 2, 3"),
-        ("trial:99", RunError, "no trial 99"),
+        ("trial:4", RunError, "trial 4 is not complete: its accuracy is not known; complete trials: 0, 1, 2, 3$"),
+        ("trial:99", RunError, "no trial 99 to choose; complete trials: 0, 1, 2, 3$"),
     ],
 )
 def test_what_cannot_be_chosen(text, error, words):

@@ -141,10 +141,10 @@ def test_interrupted_anywhere_it_goes_on_as_it_would_have(whole, tmp_path, digit
         assert mine == theirs
 
 
-def test_more_trials_promote_some_that_were_set_aside(whole, tmp_path, digits):
-    few, _ = search(config_of(), tmp_path / "run", Limits(trials=6), digits)
+def test_more_trials_promote_some_that_were_set_aside(tmp_path, digits):
+    few, _ = search(config_of(seed=1), tmp_path / "run", Limits(trials=8), digits)
     aside = {r.number: r for r in few.records if r.paused}
-    more, _ = search(config_of(rungs=("auto",)), tmp_path / "run", Limits(trials=24), digits, resume=True)
+    more, _ = search(config_of(seed=1, rungs=("auto",)), tmp_path / "run", Limits(trials=24), digits, resume=True)
     assert more.trained == 24
     gone_on = [r for r in more.records if r.number in aside and r.rung > aside[r.number].rung]
     assert gone_on

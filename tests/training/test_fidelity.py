@@ -52,6 +52,12 @@ def test_texts_of_rungs(text, rung):
         ("3", r"^rung '3': share must be in \(0, 1\], got 3\.0; write e\.g\."),
         ("0.1,resolution=0", r"resolution must be in \(0, 1\], got 0\.0"),
         ("nan", r"'nan' is no number"),
+        ("1e400", r"^rung '1e400': share must be in \(0, 1\], got inf; write e\.g\."),
+        ("1e999999999999", r"^rung '1e999999999999': share must be in"),
+        ("-1e400", r"share must be in \(0, 1\], got -inf"),
+        ("1e-400", r"share must be in \(0, 1\], got 0\.0"),
+        ("0.1,subset=1e400", r"^rung '0\.1,subset=1e400': subset must be in \(0, 1\], got inf"),
+        pytest.param(f"1{'0' * 400}/3", r"00/3' is no number; write e\.g\.", id="400 digits"),
     ],
 )
 def test_what_is_no_rung(text, words):

@@ -1,0 +1,99 @@
+"""What a command points out on stderr while it does what it was told."""
+
+import dataclasses
+import re
+from types import SimpleNamespace
+
+import pytest
+from tiny_run import TINY
+
+from nas import cli
+from nas.records import read_csv, write_csv
+from nas.study import session
+from nas.study.folder import RunFolder
+
+
+@pytest.fixture
+def stopped(run) -> int:
+    """A trial of the copied run, as if others had gone on after a tenth of its training."""
+    folder, records = RunFolder(run), read_csv(run / "trials.csv")
+    number = next(r.number for r in records if r.state == "complete" and not r.on_front)
+    early = {"state": "stopped_early", "share": 0.1, "paused": True}
+    records = [dataclasses.replace(r, **early) if r.number == number else r for r in records]
+    write_csv(run / "trials.csv", records, folder.read_config().columns())
+    return number
+
+
+def test_a_stopped_trial_is_chosen_and_said_to_be_one(nas, run, stopped):
+    said = f"trial {stopped} was stopped after 10 % of its training: its accuracy in the search is of then"
+    rule = f"trial:{stopped}"
+    front = nas("front", run, "--pick", rule)
+    assert (front.exit_code, front.stderr) == (0, f"{said}\n")
+    retrained = nas("retrain", run, "--pick", rule, "--seeds", 1, "--epochs", 1)
+    assert retrained.exit_code == 0, retrained.output
+    assert retrained.stderr.splitlines().count(said) == 1
+    assert "on validation data, after 10 % of its training" in retrained.stdout
+    exported = nas("export", run, "--pick", rule)
+    assert exported.exit_code == 0, exported.output
+    assert exported.stderr.splitlines().count(said) == 1
+
+
+def test_nothing_is_said_of_a_complete_trial(nas, run, stopped):
+    assert nas("front", run, "--pick", "knee").stderr == ""
+    assert nas("front", run).stderr == ""
+
+
+def test_the_list_of_complete_trials_leaves_the_stopped_one_out(nas, run, stopped):
+    complete = [r.number for r in read_csv(run / "trials.csv") if r.state == "complete"]
+    result = nas("front", run, "--pick", "trial:99")
+    assert result.exit_code == 2
+    assert re.search(r"complete trials: (.+)$", result.stderr)[1].split(", ") == [str(n) for n in complete]
+    assert stopped not in complete
+
+
+def ended(*records: tuple[str, bool]) -> SimpleNamespace:
+    return SimpleNamespace(records=[SimpleNamespace(state=state, paused=paused) for state, paused in records])
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ([], "no trials"),
+        ([("complete", False)] * 2 + [("over_budget", False)], "2 complete, 1 over budget"),
+        ([("complete", False), ("stopped_early", False)], "1 complete, 1 stopped early"),
+        ([("stopped_early", True)], "1 stopped early (1 trial set aside, which a resumed search may go on with)"),
+        (
+            [("stopped_early", True)] * 2 + [("stopped_early", False), ("failed", False)],
+            "3 stopped early (2 trials set aside, which a resumed search may go on with), 1 failed",
+        ),
+    ],
+)
+def test_trials_are_counted_by_what_became_of_them(records, said):
+    assert cli._counts(ended(*records)) == said
+
+
+@pytest.mark.parametrize(
+    ("workers", "cores", "said"),
+    [
+        (None, 2, ""),
+        (2, 2, ""),
+        (4, 2, ""),
+        (8, None, ""),
+        (8, 2, "8 workers on 2 cores: they take turns, and share the memory; --workers 2 is enough"),
+        (3, 1, "3 workers on 1 core: they take turns, and share the memory; --workers 1 is enough"),
+    ],
+)
+def test_far_more_workers_than_cores_are_noticed(workers, cores, said):
+    assert cli._crowd(workers, cores) == said
+
+
+@pytest.mark.parametrize(("options", "times"), [((), 1), (("--quiet",), 0)])
+def test_a_search_with_far_too_many_workers_says_so_once(nas, tmp_path, monkeypatch, options, times):
+    """With the search itself in this process: 900 workers would take their time."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    real = session.open_search
+    monkeypatch.setattr(session, "open_search", lambda *args, workers, **rest: real(*args, workers=1, **rest))
+    args = ("search", "tiny.yaml", "-o", "accuracy", "-n", 1, "--subset", 0.1, "--workers", 900)
+    result = nas(*args, *options)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("900 workers on ") == times
