@@ -135,6 +135,11 @@ def main() -> None:
     "repeat for several; 'none': nowhere.  [default: 1/27, 1/9, 1/3, as far as the data are large enough]",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of every trial, whatever the space says.")
+@click.option(
+    "--subset-method",
+    metavar="NAME",
+    help="How shares of the samples are chosen: stratified, herding, kcentre.  [default: stratified]",
+)
 @click.option("--subset", type=float, help="Share of the training samples that trials are trained on.  [default: 1]")
 @click.option(
     "--sampler",

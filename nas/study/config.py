@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from nas.errors import BudgetError, NasError, RunError
+from nas.data import SUBSETS
+from nas.errors import BudgetError, NasError, RunError, did_you_mean
 from nas.measure.target import Target
 from nas.objectives import LATENCY, Budget, Objective, is_latency, parse_objective
 from nas.records import latency_columns, write_text
@@ -26,7 +27,9 @@ _NO_DIFFERENCE = (
 _NUMBER, _WHOLE, _MAYBE = (int, float), (int,), (int, type(None))
 _KINDS = {_NUMBER: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
 _TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("data", "data_root", "sampler", "runtime", "device", "run_id", "study_name"), (str,)),
+    **dict.fromkeys(
+        ("data", "data_root", "sampler", "runtime", "device", "subset_method", "run_id", "study_name"), (str,)
+    ),
     **dict.fromkeys(("val_share", "subset"), _NUMBER),
     "seed": _WHOLE,
     "epochs": _MAYBE,
@@ -77,6 +80,9 @@ class StudyConfig:
     subset: float = 1.0
     """Share of the training samples that a trial is trained on, in (0, 1]. Validation is never cut."""
 
+    subset_method: str = "stratified"
+    """How shares of the training samples are chosen, those of rungs too: stratified, herding, kcentre."""
+
     rungs: tuple[str, ...] = ("auto",)
     """Where a training may be stopped for others: shares of a full one, such as '0.1', '0.3,resolution=0.5'; 'none':
     nowhere; 'auto' (1/27, 1/9, 1/3, as far as they are worth judging at) becomes such a list when a search starts."""
@@ -119,6 +125,8 @@ class StudyConfig:
                 )
         if not 0 < self.subset <= 1:
             raise NasError(f"subset must be in (0, 1], got {self.subset:g}; for 30 % write 0.3")
+        if self.subset_method not in SUBSETS:
+            raise NasError(did_you_mean("subset method", self.subset_method, SUBSETS))
         if not 0 < self.val_share < 1:
             raise NasError(f"val_share must be in (0, 1), got {self.val_share:g}; for a fifth write 0.2")
         if self.epochs is not None and self.epochs < 1:

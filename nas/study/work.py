@@ -145,7 +145,7 @@ def train_config(config: StudyConfig, arch: Architecture) -> TrainConfig:
     tree = config.space.resolve(arch).get("training", {})
     assert isinstance(tree, dict)
     found = TrainConfig.from_tree(tree)
-    overrides = {"rungs": config.parsed_rungs(), "subset": config.subset}
+    overrides = {"rungs": config.parsed_rungs(), "subset": config.subset, "subset_method": config.subset_method}
     if config.epochs is not None:
         overrides["epochs"] = config.epochs
     return dataclasses.replace(found, **overrides)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
+from nas.data import SUBSETS
 from nas.errors import NasError, SpaceError, did_you_mean
 from nas.registry import Registry
 from nas.training.checks import check
@@ -269,6 +270,9 @@ class TrainConfig:
     subset: float = 1.0
     """Share of the training samples, the same of every class. Validation is never cut."""
 
+    subset_method: str = "stratified"
+    """How that share is chosen, and the shares of rungs: one of `nas.data.SUBSETS`."""
+
     mixup: float = 0.0
     """Of the Beta distribution that says in which shares two samples are mixed, both parameters; 0: not at all.
     Zhang et al., ICLR 2018. https://arxiv.org/abs/1710.09412"""
@@ -284,6 +288,8 @@ class TrainConfig:
         check(self, epochs="int [1, inf)", batch_size="int [1, inf)", subset="(0, 1]")
         check(self, label_smoothing="[0, 1)", clip_norm="[0, inf)", mixup="[0, inf)", average="[0, 0.5]")
         check_rungs(self.rungs)
+        if self.subset_method not in SUBSETS:
+            raise SpaceError(f"subset_method: {did_you_mean('subset method', str(self.subset_method), SUBSETS)}")
         for name, table in PARTS.items():
             part = getattr(self, name)
             if not isinstance(part, tuple(table[known] for known in table)):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.data import stratified
+from nas.data import select, stratified
 from nas.rng import generator, torch_seed
 from nas.training.augment import augment
 from nas.training.config import TrainConfig
@@ -101,15 +103,38 @@ class Feed:
         return Batch(inputs.contiguous(memory_format=self._layout), labels, others, share)
 
 
-def pool(y: Tensor, share: float, seed: int) -> Tensor | None:
+def pool(x: Tensor, y: Tensor, share: float, method: str, seed: int) -> Tensor | None:
     """Return the indices of about a share of the samples, every class with its own; None for all of them.
 
-    A larger share contains a smaller one, but for single samples at the rounding.
+    A larger share contains a smaller one, but for single samples at the rounding. "stratified" draws for each seed;
+    other methods choose once, the same for all seeds.
+
+    Args:
+        method: one of `nas.data.SUBSETS`.
+
+    Cost: milliseconds; of a method that looks at the samples up to seconds, the first time in a process.
     """
     if share == 1:
         return None
-    chosen = stratified(y.cpu().numpy(), share, generator(seed, "subset"), leave=0)
+    if method == "stratified":
+        chosen = stratified(y.cpu().numpy(), share, generator(seed, "subset"), leave=0)
+    else:
+        chosen = _representative(x, y, share, method)
     return torch.from_numpy(chosen).to(y.device)
+
+
+_CHOSEN: dict[tuple[str, float, str], np.ndarray] = {}
+"""What was chosen, by method, share and samples: all trainings of a process choose the same."""
+
+
+def _representative(x: Tensor, y: Tensor, share: float, method: str) -> np.ndarray:
+    digest = hashlib.blake2b(y.cpu().numpy().tobytes(), digest_size=8)
+    digest.update(x[:: max(1, len(x) // 64)].cpu().numpy().tobytes())
+    key = method, share, digest.hexdigest()
+    if key not in _CHOSEN:
+        rng = generator(0, "subset", method)
+        _CHOSEN[key] = select(method, x.cpu().numpy(), y.cpu().numpy(), share, rng)
+    return _CHOSEN[key]
 
 
 def _torch_generator(x: Tensor, seed: int, purpose: str, number: int) -> torch.Generator:

@@ -94,7 +94,7 @@ def fit(
     if len(x) != len(y):
         raise ValueError(f"x has {len(x)} samples, y has {len(y)} labels")
     check_augment(config.augment, x)
-    chosen = pool(y, config.subset, seed)
+    chosen = pool(x, y, config.subset, config.subset_method, seed)
     if chosen is not None:
         x, y = x[chosen], y[chosen]
 
@@ -102,7 +102,7 @@ def fit(
     last_rung = n_rungs - 1 if until is None else until
     if not 0 <= last_rung < n_rungs:
         raise ValueError(f"until must be the index of one of {n_rungs} rungs, got {until}")
-    pools = [pool(y, rung.subset, seed) for rung in config.rungs]
+    pools = [pool(x, y, rung.subset, config.subset_method, seed) for rung in config.rungs]
     sizes = [len(y) if p is None else len(p) for p in pools]
     stretches = plan(len(x), config.batch_size, config.epochs, config.rungs, sizes)
     ahead = [s for s in stretches if s.rung <= last_rung]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nas.data import SUBSETS
 from nas.rng import torch_seed
 from nas.training import FULL, Rung, TrainConfig, fit, plan, rungs, torch_seeded
 from nas.training.config import Crop, Jitter
@@ -22,7 +23,7 @@ Y = torch.arange(N) % 5
 
 def feed(config, stretch, number=0, seed=0, x=X, y=Y):
     return Feed(
-        *(x, y, pool(y, stretch.subset, seed), config, stretch, number),
+        *(x, y, pool(x, y, stretch.subset, "stratified", seed), config, stretch, number),
         **{"seed": seed, "size": None, "layout": torch.contiguous_format},
     )
 
@@ -46,17 +47,17 @@ def test_a_lap_is_every_sample_once_wherever_rungs_cut_it():
 
 def test_a_lap_over_a_subset_is_some_passes():
     first, second = drawn(TrainConfig(epochs=2, batch_size=7, rungs=(Rung(0.5, subset=0.25), *FULL)))
-    assert sorted(first) == sorted(4 * pool(Y, 0.25, 0).tolist())
+    assert sorted(first) == sorted(4 * pool(X, Y, 0.25, "stratified", 0).tolist())
     assert first[:25] != first[25:50]
     assert sorted(second) == list(range(N))
 
 
 def test_pools_are_stratified_nested_and_seeded():
-    small, large = (pool(Y, share, 0) for share in (0.1, 0.3))
+    small, large = (pool(X, Y, share, "stratified", 0) for share in (0.1, 0.3))
     assert torch.bincount(Y[small]).tolist() == [2] * 5
     assert set(small.tolist()) < set(large.tolist())
-    assert pool(Y, 0.1, 0).tolist() == small.tolist() != pool(Y, 0.1, 1).tolist()
-    assert pool(Y, 1.0, 0) is None
+    assert pool(X, Y, 0.1, "stratified", 0).tolist() == small.tolist() != pool(X, Y, 0.1, "stratified", 1).tolist()
+    assert pool(X, Y, 1.0, "stratified", 0) is None
 
 
 def test_mixup_mixes_samples_and_labels_in_the_same_shares():
@@ -196,3 +197,15 @@ def test_on_cuda_it_learns_in_mixed_precision_and_goes_on_from_a_checkpoint_of_t
     data = x.cuda(), y.cuda()
     result = fit(pooled().cuda(), *data, config, seed=0, state=state, evaluate_on=data)
     assert result.curve[-1].scores.accuracy > 0.9
+
+
+@pytest.mark.parametrize("method", sorted(SUBSETS))
+def test_a_method_chooses_the_share_of_a_training(method):
+    """The trainings of a study choose alike by a method that looks at the samples, and each its own at random."""
+    x, y = torch.randn(60, 5, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
+    one, same, other = (pool(x, y, 0.25, method, seed) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert torch.equal(one, other) == (method != "stratified")
+    assert torch.bincount(y[one]).tolist() == [5, 5, 5]
+    assert torch.equal(pool(x.flip(0), y.flip(0), 0.25, method, 1), one) is False
+    assert pool(x, y, 1.0, method, 1) is None
