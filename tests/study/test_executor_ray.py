@@ -373,9 +373,11 @@ def test_no_process_outlives_its_driver(cluster, tmp_path):
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert driver.stdout.readline() == "at work\n"
-    driver.kill()
-    driver.communicate()
+    try:  # Ray tells of nodes that are gone in between
+        assert any(line == "at work\n" for line in iter(driver.stdout.readline, ""))
+    finally:
+        driver.kill()
+        driver.communicate()
     pids = [int(path.name) for path in tmp_path.iterdir()]
     assert pids
     end = time.monotonic() + 60
