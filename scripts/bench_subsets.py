@@ -13,7 +13,7 @@ the same for every method; intervals are 95 % of Student's t over seeds, and dif
 accuracies are of validation samples.
 
 Writes subsets.csv (a line per training) and subsets.json (the machine and the summary) to results/training. Can be
-interrupted, and goes on where it was. Takes about 8 minutes on one core. Fashion-MNIST is looked for where
+interrupted, and goes on where it was. Takes about 15 minutes on one core. Fashion-MNIST is looked for where
 NAS_TEST_DATA says.
 """
 

@@ -65,7 +65,9 @@ def at_random(x: np.ndarray, y: np.ndarray, share: float, rng: np.random.Generat
 def herding(x: np.ndarray, y: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Choose samples whose mean embedding comes nearest to that of their class, one after the other.
 
-    The subset then has nearly the distribution of the class: moments agree as with many more random samples.
+    The subset then has nearly the distribution of the class: moments agree as with many more random samples. Networks
+    trained on 5, 10 and 30 % were 7, 5 and 1 points more accurate than on random ones (digits), 1.4, 0.9 and 0.7 on
+    Fashion-MNIST; they ranked no better (results/training/subsets.json).
 
     Cost: O(n * (1 + share) * 4096 * 32), linear in n; a third of 48,000 images of 28 x 28 takes 0.9 s of one core in
     ten classes, 2.1 s in two.
@@ -82,7 +84,8 @@ def kcentre(x: np.ndarray, y: np.ndarray, share: float, rng: np.random.Generator
     """Choose the sample farthest from those chosen so far, again and again, from the middle of each class on.
 
     Every sample then has a chosen one near, within twice the least possible radius (Gonzalez 1985). Borders and
-    outliers are chosen long before the dense middle: the distribution is not that of the class.
+    outliers are chosen long before the dense middle: the distribution is not that of the class, and networks trained
+    on 5, 10 and 30 % of Fashion-MNIST lost 13, 9 and 4 points to random samples (results/training/subsets.json).
 
     Cost: O(n * share * 4096 * 32), linear in n; a third of 48,000 images of 28 x 28 takes 0.4 s of one core in ten
     classes, 0.6 s in two.
