@@ -17,9 +17,6 @@ from nas.study.evaluate import excesses, violation
 from nas.study.front import front_numbers
 from nas.study.promote import Standing
 
-TRAINED = ("complete", "stopped_early", "failed")
-"""States of trials that may have trained; a failed one has if it took seconds."""
-
 
 class Ledger:
     """Every trial that is known, in the order of the numbers, each as far as it came.
@@ -64,7 +61,6 @@ class Ledger:
         self._seen: list[Observation] = []
         """As samplers see the records, one for each and in the same order."""
         self._told_at = 0
-        self._learned: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self.records)
@@ -93,7 +89,7 @@ class Ledger:
                 self._seen[place] = self._observe(self.records[place])
         self.trained += was_trained(record) - (before is not None and was_trained(before))
         self.by_arch[record.arch] = record
-        if record.state in TRAINED and record.key:
+        if was_trained(record) and record.key:
             self.by_key[record.key] = record
         if record.state == "complete":
             self.completed.append(record)
@@ -222,7 +218,6 @@ _ACCURACY = "accuracy"
 
 _JUDGING = 1.15
 """A training takes so many times as long with judging."""
-
 
 _NEWS = 1.25
 """What was stopped is told anew when there are so many times as many full trainings as the last time."""

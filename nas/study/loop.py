@@ -192,6 +192,11 @@ class Search:
         return given
 
     @property
+    def _n_new(self) -> int:
+        """How many of the trials under way are no records yet."""
+        return sum(1 for number in self._running if self.ledger.get(number) is None)
+
+    @property
     def noticed(self) -> list[str]:
         """What somebody should know of how latencies were measured and where nothing could be trained, a line each."""
         lines = [line for meter in self.evaluator.pricer.meters.values() for line in noticed(meter)]
@@ -255,8 +260,7 @@ class Search:
 
     def _enough(self) -> Ended | None:
         """Return why no new network is begun; None where there may be more."""
-        new = sum(1 for number in self._running if self.ledger.get(number) is None)
-        if self.limits.trials is not None and self.trained + new >= self.limits.trials:
+        if self.limits.trials is not None and self.trained + self._n_new >= self.limits.trials:
             return "trials"
         grows = len(self.ledger.completed) < _FEW
         if self.limits.plateau is not None and not grows and self.trained - self._grown_at >= self.limits.plateau:
@@ -328,8 +332,7 @@ class Search:
         """Ask the sampler once; None where its answer is known, over a budget, or cannot be built."""
         at_work = [running.candidate.arch for running in self._running.values()]
         before = len(self.records)
-        new = sum(1 for number in self._running if self.ledger.get(number) is None)
-        rng = generator(self.evaluator.config.seed, "sampler", before + new)
+        rng = generator(self.evaluator.config.seed, "sampler", before + self._n_new)
         arch = self.sampler.propose([*self._evidence, *self.ledger.seen()], at_work, self._price, rng)
         admitted = None
         if arch not in self.ledger.by_arch and arch not in at_work:
@@ -446,10 +449,10 @@ class Search:
                 self.folder.save_state(record.number, outcome.state)
             except RunError as error:
                 record = replace(record, state="failed", paused=False, reason=str(error))
-        if outcome.ended == "time" and before is None:
-            self.interrupted.append((record.number, record.arch))
-            return
-        if outcome.ended == "time" and before is not None:
+        if outcome.ended == "time":
+            if before is None:
+                self.interrupted.append((record.number, record.arch))
+                return
             record = replace(before, train_seconds=record.train_seconds)
         if record.paused:
             self.storage.pause(record)
@@ -554,7 +557,7 @@ class Search:
             lines.append(f"  {b}: kept by {kept:.0%} of them; the {word} value seen is {best.value:.4g}{held}")
         if (limit := self.trial_limit_s) is not None:
             expected = [self.evaluator.seconds.full(r.arch).expected for r in priced]
-            long = np.mean([not any(not b.kept(b.worst(r.prices[b.objective])) for b in self.budgets) for r in priced])
+            long = np.mean([all(b.kept(b.worst(r.prices[b.objective])) for b in self.budgets) for r in priced])
             lines += [
                 f"  one training may take {limit:g} s: {long:.0%} of them would take longer, the shortest "
                 f"is predicted to take {min(expected):.3g} s; see --trial-time-limit"

@@ -45,6 +45,8 @@ class TrainingTimes:
         self._trainings: dict[Architecture, TrainConfig] = {}
         self._learned: dict[int, float] = {}
         self._waiting: list[TrialRecord] = []
+        self._predicted: dict[Architecture, tuple[float, float]] = {}
+        """Since something was learned: a candidate is asked for several times while it is priced."""
 
     def learn(self, record: TrialRecord) -> None:
         """Take over how long a training took, as far as it came."""
@@ -58,6 +60,7 @@ class TrainingTimes:
             batch_size, samples = self._training(seen.arch).batch_size, seen.epochs * self._n_train
             self._predictor.learn(seen.arch, batch_size, samples, seen.epochs * seen.epoch_seconds)
         self._waiting = []
+        self._predicted = {}
 
     def epoch(self, arch: Architecture) -> float:
         """Return the predicted seconds of training alone for a pass over the training set; 0 where nobody can tell."""
@@ -73,8 +76,10 @@ class TrainingTimes:
         return Seconds(math.exp(mean) * samples, math.exp(mean - _SURE * deviation) * samples)
 
     def _per_sample(self, arch: Architecture) -> tuple[float, float]:
-        means, deviations = self._predictor.predict([arch], [self._training(arch).batch_size])
-        return float(means[0]), float(deviations[0])
+        if arch not in self._predicted:
+            means, deviations = self._predictor.predict([arch], [self._training(arch).batch_size])
+            self._predicted[arch] = float(means[0]), float(deviations[0])
+        return self._predicted[arch]
 
     def _training(self, arch: Architecture) -> TrainConfig:
         if arch not in self._trainings:
