@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         FOLDER,
         {
-            throughput: {"repeats": 5, "seconds": 3.0},
+            throughput: {"repeats": 5, "seconds": 2.0},
             rungs: {"nets": 30, "samples": 10_000, "limit": 60.0},
             tune: {"seconds": 60.0},
             recipe: {"seconds": 240.0, "seeds": 2},

@@ -15,8 +15,9 @@ from nas.records import read_json
 
 Row = dict[str, Any]
 
-OURS, USUAL, USUAL_ALONE = "ours", "usual", "usual, one thread, no workers"
-ABLATIONS = ("allocator", "channels_last", "fused", "resident data")
+OURS = "ours"
+USUAL, USUAL_LOADED, USUAL_ALONE = "usual", "usual, two loader workers", "usual, one thread"
+ABLATIONS = ("bfloat16", "allocator", "channels_last", "fused", "resident data")
 
 LEVELS = (0.5, 0.75, 0.9, 1.0)
 """Shares of the hypervolume at the end of a search without rungs; who reaches them when?"""

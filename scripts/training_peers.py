@@ -66,11 +66,15 @@ def fashion_dataset(root: str, *, flat: bool) -> Dataset[Any]:
 def usual_loader(dataset: Dataset[Any], n: int, batch_size: int, workers: int) -> DataLoader[Any]:
     """Return a loader of `n` samples in random order, more than once where there are fewer.
 
-    One long epoch, so that its workers start once: the default is to start them for each epoch.
+    One long epoch, so that its workers start once: the default is to start them for each epoch. They are forked, as
+    they are by default from a main program on Linux; here the default would start them anew and load torch again.
     """
     n_samples = len(dataset)  # type: ignore[arg-type]  # torch types none for Dataset
     order = torch.randperm(n) % n_samples
-    return DataLoader(Subset(dataset, order.tolist()), batch_size, shuffle=True, num_workers=workers)
+    context = "fork" if workers else None
+    return DataLoader(
+        Subset(dataset, order.tolist()), batch_size, shuffle=True, num_workers=workers, multiprocessing_context=context
+    )
 
 
 def usual_loop(

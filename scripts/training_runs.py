@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from training_figures import ABLATIONS, OURS, USUAL, USUAL_ALONE
+from training_figures import ABLATIONS, OURS, USUAL, USUAL_ALONE, USUAL_LOADED
 from training_nets import CNNS, NETS, SPOKEN, Net, data_root, load
 
 from nas.rng import generator, torch_seed
@@ -35,6 +35,7 @@ PROCESSES: dict[str, tuple[int, bool]] = {
 VARIANTS: dict[str, str] = {
     OURS: OURS,
     USUAL: USUAL,
+    USUAL_LOADED: USUAL,
     USUAL_ALONE: "without allocator",
     **{f"without {measure}": "without allocator" if measure == "allocator" else OURS for measure in ABLATIONS},
 }
@@ -87,7 +88,8 @@ _FIRST, _SECOND = 4, 8
 def read_throughput(name: str, variant: str, seconds: float) -> Row:
     """Train a network for about so many core-seconds; return how many samples that was, and what they cost."""
     net = NETS[name]
-    run = usual(net, variant) if variant in (USUAL, USUAL_ALONE, "without resident data") else ours(net, variant)
+    by_sample = variant in (USUAL, USUAL_LOADED, USUAL_ALONE, "without resident data")
+    run = usual(net, variant) if by_sample else ours(net, variant)
     run(_FIRST * net.batch_size)
     if (name, variant) not in _SIZES:
         samples, spent, _ = _timed(run, _SECOND * net.batch_size)
@@ -122,7 +124,9 @@ def ours(net: Net, variant: str) -> Callable[[int], int]:
 
     def run(n: int) -> int:
         n_once = min(n, len(task.x_train) // net.batch_size * net.batch_size)
-        config = TrainConfig.from_tree({**tree, "epochs": max(1, round(n / n_once))})
+        config = TrainConfig.from_tree(
+            {**tree, "epochs": max(1, round(n / n_once)), "mixed_precision": variant != "without bfloat16"}
+        )
         with without(variant.removeprefix("without ")):
             train(net.build(), task.x_train[:n_once], task.y_train[:n_once], config, seed=0)
         return n_once * config.epochs
@@ -132,7 +136,7 @@ def ours(net: Net, variant: str) -> Callable[[int], int]:
 
 @contextmanager
 def without(measure: str) -> Iterator[None]:
-    """Train without channels_last or without fused optimizers; the other measures are not of the loop."""
+    """Train without channels_last or without fused optimizers; the other measures lie elsewhere."""
     import torch
 
     from nas.training import learner, loop
@@ -157,7 +161,7 @@ def without(measure: str) -> Iterator[None]:
 def usual(net: Net, variant: str) -> Callable[[int], int]:
     """Return what trains for n samples with the usual loop.
 
-    As USUAL and USUAL_ALONE; or with all of our measures, but samples that come one by one out of a loader.
+    As the USUAL ones; or with all of our measures, but samples that come one by one out of a loader.
     """
     import training_peers as peers
 
@@ -174,7 +178,7 @@ def usual(net: Net, variant: str) -> Callable[[int], int]:
     options = {"channels_last": net.kind == "image", "fused": True} if alike else {}
 
     def run(n: int) -> int:
-        loader = peers.usual_loader(dataset, n, net.batch_size, workers=2 if variant == USUAL else 0)
+        loader = peers.usual_loader(dataset, n, net.batch_size, workers=2 if variant == USUAL_LOADED else 0)
         peers.usual_loop(net.build(), loader, **options)
         return n
 

@@ -281,12 +281,17 @@ class TrainConfig:
     """Share of the steps so far that the averaged weights look back on, which are judged and kept; 0: the weights as
     the last step left them, 0.5: the mean over all steps. See `nas.training.average`."""
 
+    mixed_precision: bool = True
+    """Compute in bfloat16 where that is quicker: networks that convolve, on machines made for it. The weights, and
+    what judges them, are float32."""
+
     rungs: tuple[Rung, ...] = FULL
     """Where a training can be judged and set aside. A study's, alike for all its networks: not a choice of a space."""
 
     def __post_init__(self) -> None:
         check(self, epochs="int [1, inf)", batch_size="int [1, inf)", subset="(0, 1]")
         check(self, label_smoothing="[0, 1)", clip_norm="[0, inf)", mixup="[0, inf)", average="[0, 0.5]")
+        check(self, mixed_precision="bool")
         check_rungs(self.rungs)
         if self.subset_method not in SUBSETS:
             raise SpaceError(f"subset_method: {did_you_mean('subset method', str(self.subset_method), SUBSETS)}")

@@ -37,7 +37,7 @@ class Learner:
         self._optimizer = make_optimizer(module, config.optimizer)
         self._base_lrs = [group["lr"] for group in self._optimizer.param_groups]
         self._parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        self._precision = Precision(device)
+        self._precision = Precision(module, device, config.mixed_precision)
         self._average = Average(module, config.average) if config.average else None
 
     def learn(self, batch: Batch) -> Tensor:
@@ -48,7 +48,8 @@ class Learner:
         for group, lr in zip(self._optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = lr * factor
         with self._precision.forward():
-            loss = batch.loss(self._module(batch.inputs), self._config.label_smoothing)
+            logits = self._module(batch.inputs)
+        loss = batch.loss(logits.float(), self._config.label_smoothing)
         self._optimizer.zero_grad(set_to_none=True)
         self._precision.backward(loss, self._optimizer)
         if self._config.clip_norm:

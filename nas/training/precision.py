@@ -1,4 +1,4 @@
-"""In which precision a step is computed: mixed on CUDA, float32 elsewhere."""
+"""In which precision a step is computed: mixed where that is quicker, float32 elsewhere."""
 
 from __future__ import annotations
 
@@ -6,24 +6,36 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from nas.training import bfloat16
 
 
 class Precision:
-    """bfloat16 on CUDA; float16 with a scaled loss on cards without it; float32 on CPUs, where neither is faster."""
+    """bfloat16 on CUDA, or float16 with a scaled loss on cards without it; on a CPU see `nas.training.bfloat16`.
 
-    def __init__(self, device: torch.device) -> None:
-        self._dtype: torch.dtype | None = None
+    Weights, their gradients and the optimizer's state are float32 everywhere.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device, mixed: bool) -> None:
+        """Decide.
+
+        Args:
+            mixed: may it be anything but float32?
+        """
+        self._forward: AbstractContextManager[Any] = nullcontext()
         self._scaler: torch.amp.GradScaler | None = None
-        if device.type == "cuda":
+        if mixed and device.type == "cuda":
             native = torch.cuda.is_bf16_supported(including_emulation=False)
-            self._dtype = torch.bfloat16 if native else torch.float16
+            self._forward = torch.autocast("cuda", dtype=torch.bfloat16 if native else torch.float16)
             self._scaler = None if native else torch.amp.GradScaler("cuda")
+        elif mixed and device.type == "cpu" and bfloat16.suits(module) and bfloat16.pays():
+            self._forward = bfloat16.InBfloat16()
 
     def forward(self) -> AbstractContextManager[Any]:
-        """Return what the forward pass and the loss are computed in."""
-        return nullcontext() if self._dtype is None else torch.autocast("cuda", dtype=self._dtype)
+        """Return what the forward pass is computed in."""
+        return self._forward
 
     def backward(self, loss: Tensor, optimizer: Optimizer) -> None:
         """Leave float32 gradients of `loss`, in its own scale, at the parameters."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from nas.blocks import BLOCKS, HEADS, config_class
 from nas.measure import count_macs
 from nas.shapes import Shape, layout
+from nas.training.bfloat16 import InBfloat16
 
 SHAPES: dict[str, list[Shape]] = {
     "map": [(4, 8, 8), (2, 7, 5), (4, 1, 3)],
@@ -282,6 +284,24 @@ def test_the_same_seed_gives_the_same_weights(name: str, in_shape: Shape, fields
     a, b = (make(name, in_shape, fields, seed=3).state_dict() for _ in range(2))
     assert a.keys() == b.keys()
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@every_case
+def test_bfloat16_is_the_same_but_for_rounding(name: str, in_shape: Shape, fields: dict[str, Any]) -> None:
+    """Of what comes out and of the gradients; as a network that convolves is trained, see `nas.training.bfloat16`."""
+    part, x = settled(make(name, in_shape, fields), in_shape), draw(8, in_shape).requires_grad_()
+    found = []
+    for mode in (nullcontext(), InBfloat16()):
+        part.zero_grad()
+        x.grad = None
+        with mode:
+            y = part(x)
+        (y.float() * draw(8, tuple(y.shape[1:]), seed=3)).sum().backward()
+        gradients = [p.grad.clone() for p in (x, *part.parameters()) if p.grad is not None]
+        assert all(gradient.dtype is torch.float32 for gradient in gradients)
+        found.append([y.detach().float(), *gradients])
+    for exact, rounded in zip(*found, strict=True):
+        assert (rounded - exact).norm() <= 0.2 * exact.norm() + 1e-3  # a maximum may be another's
 
 
 @every_case
