@@ -282,8 +282,8 @@ class TrainConfig:
     the last step left them, 0.5: the mean over all steps. See `nas.training.average`."""
 
     mixed_precision: bool = True
-    """Compute in bfloat16 where that is quicker: networks that convolve, on machines made for it. The weights, and
-    what judges them, are float32."""
+    """Compute in bfloat16 where that is quicker: networks with convolutions or an LSTM, on machines made for it. The
+    weights, and what judges them, are float32."""
 
     rungs: tuple[Rung, ...] = FULL
     """Where a training can be judged and set aside. A study's, alike for all its networks: not a choice of a space."""

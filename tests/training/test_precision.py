@@ -43,6 +43,7 @@ def is_mixed(module, mixed=True):
 def test_a_cpu_computes_in_bfloat16_where_it_pays_and_may(monkeypatch):
     monkeypatch.setattr(bfloat16, "pays", lambda: True)
     assert is_mixed(convolves())
+    assert is_mixed(nn.LSTM(4, 4))
     assert not is_mixed(net())
     assert not is_mixed(convolves(), mixed=False)
     monkeypatch.setattr(bfloat16, "pays", lambda: False)
@@ -80,7 +81,7 @@ X, CHANNELS = torch.ones(2, 8, 8, 8), torch.ones(8, 1, 3, 3)
         (lambda: F.conv2d(X, torch.ones(8, 1, 5, 5), groups=8), torch.float32),
         (lambda: F.conv1d(X[0], CHANNELS[..., 0], stride=2, groups=8), torch.float32),
         (lambda: F.scaled_dot_product_attention(*[X.bfloat16()] * 3), torch.float32),
-        (lambda: nn.LSTM(8, 4, bidirectional=True)(X[0].bfloat16())[0], torch.float32),
+        (lambda: nn.LSTM(8, 4, bidirectional=True)(X[0])[0], torch.bfloat16),
         (lambda: nn.GRU(8, 4)(X[0].bfloat16(), torch.zeros(1, 8, 4).bfloat16())[0], torch.float32),
         (lambda: nn.RNN(8, 4)(X[0].bfloat16())[0], torch.float32),
         (lambda: F.conv2d(X[..., :1], torch.ones(4, 8, 3, 3), stride=2, padding=1), torch.float32),
