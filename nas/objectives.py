@@ -30,6 +30,25 @@ class Objective:
         """
         return value if self.direction == "minimize" else -value
 
+    def told_loss(self, value: float) -> float:
+        """Return what a sampler is told of `value`, less is better: of what only training tells, the logarithm.
+
+        Random networks may be so bad that, on a linear scale up to them, a good one's tenth of wrong answers and a
+        better one's twelfth would look alike. Of an accuracy it is the error that counts. Prices stay as they are:
+        samplers see by themselves which of them are positive.
+
+        >>> OBJECTIVES["accuracy"].told_loss(0.9) == math.log(1 - 0.9), OBJECTIVES["macs"].told_loss(10.0)
+        (True, 10.0)
+        """
+        if self.cheap:
+            return self.loss(value)
+        error = 1 - value if self.direction == "maximize" else value
+        return math.log(max(error, _LEAST_ERROR))
+
+
+_LEAST_ERROR = 1e-3
+"""What is still better looks as good: of the few hundred samples of a small data set it is less than one."""
+
 
 OBJECTIVES: dict[str, Objective] = {
     o.name: o

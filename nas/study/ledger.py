@@ -117,24 +117,22 @@ class Ledger:
 
     def expected(self) -> dict[int, tuple[float, ...]]:
         """Return the losses of the trained trials by number, as they are expected at the end of a full training."""
-        whole = {r.number: self._expected(r) for r in self.records if r.state in ("complete", "stopped_early")}
-        return {n: losses for n, losses in whole.items() if None not in losses}  # type: ignore[misc]
+        ends = {r.number: self._ends(r) for r in self.records if r.state in ("complete", "stopped_early")}
+        names = {o.name for o in self.objectives}
+        return {n: tuple(o.loss(end[o.name]) for o in self.objectives) for n, end in ends.items() if names <= set(end)}
 
-    def _expected(self, record: TrialRecord) -> tuple[float | None, ...]:
-        """Return the losses of a trial, those of what was stopped as they are expected at the end of its training."""
+    def _ends(self, record: TrialRecord) -> dict[str, float]:
+        """Return what is known of a trial; where it was stopped, as it is expected at the end of its training."""
         if record.duplicate_of is not None and (twin := self.get(record.duplicate_of)) is not None:
-            return self._expected(twin)
-        metrics = record.metrics
-        losses = [o.loss(metrics[o.name]) if o.name in metrics else None for o in self.objectives]
-        if record.state != "stopped_early" or not record.share:
-            return tuple(losses)
-        for i, o in enumerate(self.objectives):
-            if not o.cheap and losses[i] is not None:
-                error = _error(o.name, metrics[o.name])
+            return self._ends(twin)
+        ends = dict(record.metrics)
+        if record.state == "stopped_early" and record.share:
+            for name, curves in self.curves.items():
+                error = _error(name, ends[name]) if name in ends else math.nan
                 if 0 < error < math.inf:
-                    ends = math.exp(self.curves[o.name].predict(record.share, error)[0])
-                    losses[i] = o.loss(1 - ends if o.name == _ACCURACY else ends)
-        return tuple(losses)
+                    end = math.exp(curves.predict(record.share, error)[0])
+                    ends[name] = 1 - end if name == _ACCURACY else end
+        return ends
 
     def _like_twin(self, record: TrialRecord) -> TrialRecord:
         """Return a duplicate with the figures that the trial has by now which it equals."""
@@ -179,7 +177,8 @@ class Ledger:
 
     def _observe(self, record: TrialRecord) -> Observation:
         """Return a trial as samplers see it: losses, less is better, how far it is over budget, and what it takes."""
-        losses = self._expected(record)
+        ends = self._ends(record)
+        losses = tuple(o.told_loss(ends[o.name]) if o.name in ends else None for o in self.objectives)
         state: Literal["complete", "over_budget", "failed"] = "complete"
         if record.state == "over_budget":
             state = "over_budget"

@@ -51,7 +51,7 @@ class EarlierRun:
             Observation(
                 trial.arch,
                 "complete",
-                tuple(o.loss(trial.scores[o.name]) if o.name in trial.scores else None for o in objectives),
+                tuple(o.told_loss(trial.scores[o.name]) if o.name in trial.scores else None for o in objectives),
                 number=trial.number,
                 cost=trial.train_seconds or None,
                 source=f"run {self.name}",

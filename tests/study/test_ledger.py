@@ -1,5 +1,6 @@
 """What follows from the trials of a study: kept up with each, as if it were computed anew."""
 
+import math
 import random
 
 import pytest
@@ -92,10 +93,11 @@ def test_what_was_stopped_is_told_as_it_is_expected_to_end():
     book.take_all([trial(n, [0.4 + 0.01 * n, 0.6 + 0.01 * n, 0.8 + 0.01 * n]) for n in range(10)])
     book.take(trial(20, [0.45]))
     told = {o.number: o for o in book.seen()}
-    assert told[3].losses == (pytest.approx(-0.83), 100.0)
+    assert told[3].losses == (pytest.approx(math.log(0.17)), 100.0), "of errors a sampler is told the logarithm"
+    assert book.expected()[3] == (pytest.approx(-0.83), 100.0)
     assert told[20].state == "complete"
-    assert told[20].losses[0] == pytest.approx(-0.85, abs=0.03)
-    assert book.expected()[20] == told[20].losses
+    assert book.expected()[20] == (pytest.approx(-0.85, abs=0.03), 100.0)
+    assert told[20].losses == (pytest.approx(math.log(1 + book.expected()[20][0])), 100.0)
 
 
 def test_a_loss_is_expected_by_losses_and_not_by_errors():

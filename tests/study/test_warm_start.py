@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 
 import pytest
@@ -63,7 +64,11 @@ def test_complete_trials_become_evidence_without_prices(run, tmp_path, tiny, dig
     assert told[0] == evidence
     for o, r in zip(evidence, earlier, strict=True):
         assert (o.arch, o.number, o.state, o.source) == (r.arch, r.number, "complete", "run run")
-        assert o.losses == (r.scores["loss"], None, -r.scores["accuracy"])
+        assert o.losses == (
+            pytest.approx(math.log(r.scores["loss"])),
+            None,
+            pytest.approx(math.log(1 - r.scores["accuracy"])),
+        )
         assert (o.violation, o.excess, o.cost) == (0.0, (), r.train_seconds)
     for seen in told[1:]:
         assert [o for o in seen if o.source] == evidence
@@ -130,7 +135,7 @@ def test_what_is_in_another_space_or_tells_nothing_is_left_out_and_counted(run, 
         f"{n_outside} not in this space, 1 without a finite score of this study's objectives"
     )
     objectives = [parse_objective(name) for name in OBJECTIVES]
-    assert found.observations(objectives)[0].losses == (None, None, -0.5)
+    assert found.observations(objectives)[0].losses == (None, None, pytest.approx(math.log(0.5)))
     assert str(usable([run], tiny, tmp_path)[0]).endswith("objectives")
 
 
