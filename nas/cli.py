@@ -638,6 +638,7 @@ def space_command(
     what share of them keeps the budgets, and what they cost. Exit code 1 where none keeps all of them.
     """
     from nas.catalog import find_space, shipped
+    from nas.objectives import Budget
     from nas.rng import generator
     from nas.space import Group
     from nas.space.tree import count
@@ -656,6 +657,8 @@ def space_command(
         for name, file in shipped().items():
             click.echo(f"{name:12} {file.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
         return
+    for budget in priced["budgets"]:
+        Budget.parse(budget)
     found = find_space(space)
     if not unchecked or pricing:
         from nas.study.check import check_space

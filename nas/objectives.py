@@ -159,13 +159,15 @@ class Budget:
             raise BudgetError(f"budget {text!r} cannot be read; write e.g. 'latency_ms<=2' or 'n_params<=100k'")
         name, sense, number, scale = match.groups()
         try:
-            parse_objective(name)
+            objective = parse_objective(name)
         except NasError as error:
             raise BudgetError(f"budget {text!r}: {error}") from None
         try:
             limit = float(number) * _SCALE[scale]
         except ValueError:
             raise BudgetError(f"budget {text!r}: {number!r} is not a number") from None
+        if objective.cheap and sense.startswith("<") and limit <= 0:
+            raise BudgetError(f"budget {text!r}: no network keeps it; write a limit above 0")
         return cls(name, sense, limit)  # type: ignore[arg-type]  # the pattern admits these four alone
 
     def kept(self, value: float) -> bool:

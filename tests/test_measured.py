@@ -75,6 +75,20 @@ def test_a_file_from_elsewhere(net, tmp_path):
     assert machine["cores"]
 
 
+def test_weights_in_constant_nodes_are_parameters_and_the_numbers_of_a_formula_are_not(tmp_path):
+    path = saved(tmp_path / "net.onnx", ["batch", 6])
+    model = onnx.load(path)
+    (weight,) = model.graph.initializer
+    half = numpy_helper.from_array(np.float32(0.5), "half")
+    constants = [helper.make_node("Constant", [], [t.name], value=t) for t in (weight, half)]
+    del model.graph.initializer[:]
+    for node in reversed([*constants, helper.make_node("Mul", ["f", "half"], ["g"])]):
+        model.graph.node.insert(0, node)
+    before = OnnxFile.read(path).n_params
+    onnx.save(model, path)
+    assert OnnxFile.read(path).n_params == before == 12
+
+
 @pytest.mark.parametrize("dtype", ["INT64", "INT32", "UINT8", "BOOL", "FLOAT16", "DOUBLE"])
 def test_any_type_of_number(dtype, tmp_path):
     """What a runtime is handed takes float32; whole numbers are 0 or 1, floats what they were."""

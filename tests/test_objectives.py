@@ -50,17 +50,24 @@ def test_a_limit_to_be_beaten_is_not_kept_by_meeting_it():
 
 
 @pytest.mark.parametrize(
-    ("text", "value", "excess"),
+    ("sense", "limit", "value", "excess"),
     [
-        ("macs<=0", 3.0, 3.0),
-        ("macs<=0", -3.0, -3.0),
-        ("macs<=-2", 1.0, 1.5),
-        ("macs>=-2", 1.0, -1.5),
-        ("macs<=4", 0.0, -1),
+        ("<=", 0.0, 3.0, 3.0),
+        ("<=", 0.0, -3.0, -3.0),
+        ("<=", -2.0, 1.0, 1.5),
+        (">=", -2.0, 1.0, -1.5),
+        ("<=", 4.0, 0.0, -1),
     ],
 )
-def test_where_there_is_no_ratio_it_is_a_share(text, value, excess):
-    assert Budget.parse(text).excess(value) == excess
+def test_where_there_is_no_ratio_it_is_a_share(sense, limit, value, excess):
+    assert Budget("macs", sense, limit).excess(value) == excess
+
+
+@pytest.mark.parametrize("text", ["latency_ms<=0", "latency_ms@eager<0", "n_params < -1k"])
+def test_a_limit_that_nothing_keeps_is_refused(text):
+    with pytest.raises(BudgetError, match=f"budget '{text}': no network keeps it; write a limit above 0"):
+        Budget.parse(text)
+    Budget.parse(text.replace("<", ">"))
 
 
 def test_a_latency_can_name_its_target_and_nothing_else_can():

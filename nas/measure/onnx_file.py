@@ -66,12 +66,15 @@ class OnnxFile:
     def n_params(self) -> int:
         """Numbers among the initialisers, without those of 64-bit integers and truth values: shapes and indices.
 
-        A norm that the export has folded into a convolution is no longer there.
+        Constants in the graph count as well, as some exporters write weights, but for single numbers, which are part of
+        a formula. A norm that the export has folded into a convolution is no longer there.
         """
         from onnx import TensorProto
 
         plain = (TensorProto.INT64, TensorProto.UINT64, TensorProto.BOOL, TensorProto.STRING)
-        weights = _load(self.path, weights=False)[0].graph.initializer
+        graph = _load(self.path, weights=False)[0].graph
+        constants = [a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute]
+        weights = [*graph.initializer, *(tensor for tensor in constants if prod(tensor.dims) > 1)]
         return sum(prod(weight.dims) for weight in weights if weight.data_type not in plain)
 
     def macs(self) -> int:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from nas.study.config import StudyConfig
 
 class RunFolder:
     """`config.yaml`, `machine.json`, `study.db`, `trials.csv`, `front.csv`, `front.png`, `checkpoints/`, ..."""
+
+    most_paused_bytes = 2 * 1024**3
+    """Of all trainings together that were set aside."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -159,6 +162,26 @@ class RunFolder:
     def drop_state(self, number: int) -> None:
         """Forget where a trial left off: its training is over."""
         self._state(number).unlink(missing_ok=True)
+
+    def trim_states(self, keep_first: Callable[[], Sequence[int]]) -> None:
+        """Forget where some trials left off, so that the others take no more than `most_paused_bytes`.
+
+        A trial that is forgotten and goes on all the same is trained from its start, to the same end.
+
+        Args:
+            keep_first: asked only where there is too much; the trials that may go on, those to keep first.
+        """
+        sizes = {path: path.stat().st_size for path in self.paused.glob("trial-*.pt")}
+        if sum(sizes.values()) <= self.most_paused_bytes:
+            return
+        kept, total = set[Path](), 0
+        for path in map(self._state, keep_first()):
+            total += sizes.get(path, 0)
+            if total > self.most_paused_bytes:
+                break
+            kept.add(path)
+        for path in sizes.keys() - kept:
+            path.unlink(missing_ok=True)
 
     def _state(self, number: int) -> Path:
         return self.paused / f"trial-{number:05d}.pt"

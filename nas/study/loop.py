@@ -24,7 +24,7 @@ from nas.study.folder import RunFolder
 from nas.study.front import close, front_numbers, relative_hypervolume
 from nas.study.jobs import Executor, Job, Outcome, Progress
 from nas.study.ledger import Ledger, full_seconds, was_trained
-from nas.study.promote import Standing, bar, next_to_promote, to_finish
+from nas.study.promote import Standing, bar, next_to_promote, to_finish, waiting
 from nas.study.storage import Storage
 from nas.study.warm import EarlierRun
 
@@ -457,6 +457,7 @@ class Search:
         if record.paused:
             self.storage.pause(record)
             self._keep(record)
+            self.folder.trim_states(self._nearest_first)
             return
         if record.state == "complete":
             if self._first_of_its_price(record) and (rivals := close(record, self.ledger.front, self.objectives)):
@@ -467,6 +468,11 @@ class Search:
         self.storage.finish(record)
         self.folder.drop_state(record.number)
         self._keep(record)
+
+    def _nearest_first(self) -> list[int]:
+        """Return the trials whose training goes on or may, the likeliest first."""
+        begun = [*self._running, *(number for number, _ in self.interrupted)]
+        return [*begun, *waiting(self.ledger.standings(begun))]
 
     def _record(self, running: Running, outcome: Outcome) -> TrialRecord:
         """Return what a trial is after a job."""

@@ -84,6 +84,20 @@ def to_finish(standings: Sequence[Standing], expected: Mapping[int, Sequence[flo
     return found
 
 
+def waiting(standings: Sequence[Standing]) -> list[int]:
+    """Return all trials that could go on, those nearest to it first: by rung, then as `next_to_promote` has it.
+
+    One with a loss that is not finite is none of them.
+
+    Raises:
+        ValueError: as for `next_to_promote`.
+
+    Cost: as of `next_to_promote` where nobody has earned anything.
+    """
+    rungs = reversed(_rungs(standings))
+    return [rung.numbers[row] for rung in rungs for row in rung.best_first(len(rung.numbers)) if rung.open[row]]
+
+
 def bar(standings: Sequence[Standing], rung: int, prices: Sequence[float | None], eta: float = 3.0) -> float | None:
     """Return the largest loss at the end of `rung` with which one more trial would be among those that go on.
 

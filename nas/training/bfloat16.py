@@ -22,6 +22,7 @@ _PAYS = 1.25
 _CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _DEFAULT = {"stride": 1, "dilation": 1, "groups": 1}
 _CONVOLUTIONS = (torch.conv1d, torch.conv2d)
+_ATTENTION = (F.scaled_dot_product_attention, F.multi_head_attention_forward)  # the latter hides a call of the former
 _RECURRENT = {"gru", "rnn_tanh", "rnn_relu"}
 
 
@@ -108,7 +109,7 @@ def _better_exact(func: Any, args: Any, kwargs: Any) -> bool:
             return True
         single = call["groups"] > 1 and weight.shape[1] == 1
         return single and not (weight.shape[-1] == 3 and stride == 1 and _last(call["dilation"]) == 1)
-    return func is F.scaled_dot_product_attention or getattr(func, "__name__", "") in _RECURRENT
+    return func in _ATTENTION or getattr(func, "__name__", "") in _RECURRENT
 
 
 def _last(value: int | tuple[int, ...]) -> int:

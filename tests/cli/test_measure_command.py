@@ -104,6 +104,7 @@ def test_a_budget_that_nothing_keeps_says_how_far_off_it_is(nas, space):
         (("--prices", "--classes", "3"), "--classes goes with --shape"),
         (("--prices", "--shape", "8"), "the data have shape (8,)"),
         (("-b", "latency<=2"), "Did you mean 'latency_ms'"),
+        (("-b", "latency_ms<=0"), "no network keeps it"),
         (("-b", "accuracy>=0.5"), "known only after training"),
         (("--prices", "--time-limit", "soon"), "cannot be read"),
         (("--prices", "--data", "nosuch"), "no data set called"),
@@ -115,6 +116,8 @@ def test_what_cannot_be_priced_is_one_clear_message(nas, space, arguments, said)
     assert result.exit_code == 2
     assert said in result.stderr
     assert "Traceback" not in result.output
+    if "-b" in arguments and "accuracy" not in arguments[1]:
+        assert not result.stdout, "nothing comes before the message"
 
 
 def test_without_a_space_there_is_nothing_to_price(nas):

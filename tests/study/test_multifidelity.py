@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import optuna
 import pytest
@@ -158,10 +159,11 @@ def test_a_sampler_hears_of_what_was_stopped_as_it_is_expected_to_end(whole):
     assert len(seen) == len(whole.records)
     for r in whole.records:
         if r.state == "complete":
-            assert seen[r.number].losses == (-r.scores["accuracy"], r.prices["n_params"].value)
+            error = math.log(1 - r.scores["accuracy"])
+            assert seen[r.number].losses == (pytest.approx(error), r.prices["n_params"].value)
         elif r.state == "stopped_early":
             assert seen[r.number].state == "complete"
-            assert -1 <= seen[r.number].losses[0] <= 0
+            assert math.log(1e-3) <= seen[r.number].losses[0] <= 0
             assert seen[r.number].losses[1] == r.prices["n_params"].value
 
 
@@ -179,6 +181,22 @@ def test_a_checkpoint_that_is_gone_costs_the_training_and_not_the_trial(whole, t
     for mine, theirs in zip(more.records, whole.records, strict=True):
         n = min(mine.rung, theirs.rung)
         assert mine.rung_scores[:n] == theirs.rung_scores[:n]
+
+
+def test_beyond_its_room_the_least_promising_are_trained_anew(whole, tmp_path, digits, monkeypatch):
+    largest = max(path.stat().st_size for path in whole.folder.paused.iterdir())
+    monkeypatch.setattr(RunFolder, "most_paused_bytes", int(2.5 * largest))
+    found, _ = search(config_of(), tmp_path / "run", Limits(trials=12), digits)
+    kept = [path.stat().st_size for path in found.folder.paused.iterdir()]
+    assert len(kept) < sum(r.paused for r in found.records)
+    assert sum(kept) <= 2.5 * largest
+    assert [told(r) for r in found.records] == [told(r) for r in whole.records]
+    monkeypatch.setattr(RunFolder, "most_paused_bytes", 0)
+    found.folder.trim_states(found._nearest_first)
+    assert not list(found.folder.paused.iterdir())
+    further, _ = search(config_of(), tmp_path / "run", Limits(trials=15), digits, resume=True)
+    assert len({r.number for r in further.records if r.state == "complete"}) >= len(found.front())
+    assert next_to_promote(further.ledger.standings()) is None
 
 
 def test_the_weights_of_the_front_are_those_that_were_judged(whole, digits):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nas.pareto import ranks
 from nas.records import read_json
-from nas.study.promote import Standing, bar, next_to_promote, to_finish
+from nas.study.promote import Standing, bar, next_to_promote, to_finish, waiting
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -114,6 +114,19 @@ def test_a_search_promotes_ever_more_and_never_anybody_twice(losses, n_prices):
         for rung in (0, 1):
             n = sum(s.rung == rung for s in standings)
             assert len(gone[rung]) >= n // ETA, "as many as there are places have gone on, and those who once had one"
+
+
+@given(studies())
+def test_all_that_could_go_on_wait_and_who_has_earned_it_comes_first(standings):
+    highest = {s.number: max(t.rung for t in standings if t.number == s.number) for s in standings}
+    found = waiting(standings)
+    assert sorted(found) == sorted(s.number for s in standings if s.open and s.rung == highest[s.number])
+    assert [highest[n] for n in found] == sorted((highest[n] for n in found), reverse=True)
+    earned = next_to_promote(standings, ETA)
+    if earned is not None:
+        assert earned == next(n for n in found if highest[n] == highest[earned])
+    left_out = at(99, math.nan, *[1.0] * (len(standings[0].losses) - 1 if standings else 0))
+    assert waiting([*standings, left_out]) == found
 
 
 def test_the_highest_rung_comes_first():

@@ -81,6 +81,7 @@ X, CHANNELS = torch.ones(2, 8, 8, 8), torch.ones(8, 1, 3, 3)
         (lambda: F.conv2d(X, torch.ones(8, 1, 5, 5), groups=8), torch.float32),
         (lambda: F.conv1d(X[0], CHANNELS[..., 0], stride=2, groups=8), torch.float32),
         (lambda: F.scaled_dot_product_attention(*[X.bfloat16()] * 3), torch.float32),
+        (lambda: nn.MultiheadAttention(8, 2)(X[0].bfloat16(), X[0], X[0])[0], torch.float32),
         (lambda: nn.LSTM(8, 4, bidirectional=True)(X[0])[0], torch.bfloat16),
         (lambda: nn.GRU(8, 4)(X[0].bfloat16(), torch.zeros(1, 8, 4).bfloat16())[0], torch.float32),
         (lambda: nn.RNN(8, 4)(X[0].bfloat16())[0], torch.float32),
@@ -89,7 +90,7 @@ X, CHANNELS = torch.ones(2, 8, 8, 8), torch.ones(8, 1, 3, 3)
     ],
     ids=[
         *("dense", "plain single", "groups", "strided", "strided, given halves", "dilated", "five wide", "series"),
-        *("attention", "lstm", "gru", "rnn", "narrow", "product"),
+        *("attention", "several heads", "lstm", "gru", "rnn", "narrow", "product"),
     ],
 )
 def test_what_bfloat16_slows_down_is_computed_in_float32(call, dtype):
