@@ -216,7 +216,8 @@ def test_a_sampler_is_told_losses_and_what_a_price_breaks(tmp_path, tiny, digits
         assert (o.excess[0] <= 0) == (o.violation == 0)
         assert (o.cost, o.source) == (r.train_seconds or None, "")
         if r.scores:
-            assert (o.state, o.losses, o.violation) == ("complete", (-r.scores["accuracy"], n_params), 0.0)
+            error = pytest.approx(math.log(1 - r.scores["accuracy"]))
+            assert (o.state, o.losses, o.violation) == ("complete", (error, n_params), 0.0)
         else:
             assert o.state == ("over_budget" if n_params > 300 else "failed")
             assert o.losses == (None, n_params)

@@ -1,0 +1,112 @@
+"""From data to judged files with `nas`, as `expert_search.py` does by hand: search, train members longer, export.
+
+    python scripts/our_search.py --seed 0 --out /tmp/ours-0 --minutes 10 --search-share 0.6 --members 4 --epochs 3
+
+Fashion-MNIST, error and latency, at most 2 ms, the image space, two workers; all by commands that anybody can give.
+`nas search` takes its share of the time; then `--members` of its front, chosen as the expert chooses his, are trained
+on all 60,000 images by `nas retrain`, two at a time, for as many epochs as fit; `nas export` writes them. Leaves the
+run folder, with the files in exports/, and ours.json: what took how long. `judge_models.py` compares such folders; what
+`nas retrain` says of the test set is looked at by nobody here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from book import read_rows
+from training_figures import BOXES
+from training_nets import data_root
+
+from nas.measure import describe
+from nas.pareto import subset
+from nas.records import write_json
+
+BOX = BOXES["fashion_mnist"]
+N_TRAIN = 60_000
+EXPORT_S, START_S = 15.0, 6.0
+"""Kept for the files, and for the start of each training."""
+
+
+def nas(*arguments: str) -> None:
+    """Give a command.
+
+    Raises:
+        SystemExit: it failed; it has said why.
+    """
+    call = [sys.executable, "-c", "from nas.cli import main; main()", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    if (code := subprocess.run(call, env=environment).returncode) != 0:
+        raise SystemExit(f"nas {' '.join(arguments)}: exit code {code}")
+
+
+def chosen(front: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """Return the members that together dominate most of the box, one after the other; none beyond it."""
+    points = np.array([[1 - row["accuracy"], np.log(row["latency_ms"])] for row in front])
+    best = np.array([BOX.error[0], np.log(BOX.ms[0])])
+    worst = np.array([BOX.error[1], np.log(BOX.ms[1])])
+    inside = np.maximum(points, best)
+    order = subset(inside, worst, n)
+    return [front[i] for i in order if (inside[i] < worst).all()]
+
+
+def main() -> None:
+    """Search, train longer, export, and say what took how long."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of everything")
+    parser.add_argument("--search-share", type=float, default=0.6)
+    parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=3, help="of a full training in the search")
+    parser.add_argument("--val-share", type=float, default=1 / 6)
+    given = parser.parse_args()
+    began = time.monotonic()
+    run, data = given.out, ["--data-root", str(data_root())]
+    nas(
+        *("search", "image", "--data", "fashion_mnist", *data, "--budget", "latency_ms<=2", "--seed", str(given.seed)),
+        *("--time-limit", f"{60 * given.minutes * given.search_share:g}s", "--workers", "2", "--out", run, "--quiet"),
+        *("--epochs", str(given.epochs), "--val-share", f"{given.val_share:g}"),
+        *("--trial-time-limit", f"{60 * given.minutes / 6:g}s"),
+    )
+    searched_s = time.monotonic() - began
+    members = chosen(read_rows(Path(run) / "front.csv"), given.members)
+    left = 60 * given.minutes - searched_s - EXPORT_S
+    each = left * 2 / len(members) - START_S  # two at a time
+    trained = [
+        {
+            "trial": int(row["trial"]),
+            "epochs": max(given.epochs, int(each / (row["epoch_seconds"] / (1 - given.val_share)))),
+        }
+        for row in members
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [
+            pool.submit(
+                nas,
+                *("retrain", run, "--pick", f"trial:{one['trial']}", "--seeds", "1", "--epochs", str(one["epochs"])),
+            )
+            for one in trained
+        ]
+        for job in jobs:
+            job.result()
+    for one in trained:
+        nas("export", run, "--pick", f"trial:{one['trial']}")
+    seconds = {"search": searched_s, "all": time.monotonic() - began}
+    write_json(
+        Path(run) / "ours.json",
+        {"settings": vars(given), "seconds": seconds, "members": trained, "machine": describe()},
+    )
+    print(f"{seconds['all']:.0f} s; {len(trained)} files in {run}/exports")
+
+
+if __name__ == "__main__":
+    main()
