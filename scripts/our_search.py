@@ -12,9 +12,7 @@ run folder, with the files in exports/, and ours.json: what took how long. `judg
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +23,13 @@ import numpy as np
 from book import read_rows
 from training_figures import BOXES
 from training_nets import data_root
+from training_search import NAS, environment
 
 from nas.measure import describe
 from nas.pareto import subset
 from nas.records import write_json
 
 BOX = BOXES["fashion_mnist"]
-N_TRAIN = 60_000
 EXPORT_S, START_S = 15.0, 6.0
 """Kept for the files, and for the start of each training."""
 
@@ -42,20 +40,15 @@ def nas(*arguments: str) -> None:
     Raises:
         SystemExit: it failed; it has said why.
     """
-    call = [sys.executable, "-c", "from nas.cli import main; main()", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-    if (code := subprocess.run(call, env=environment).returncode) != 0:
+    one_thread = environment() | {"OMP_NUM_THREADS": "1"}
+    if (code := subprocess.run([*NAS, *arguments], env=one_thread).returncode) != 0:
         raise SystemExit(f"nas {' '.join(arguments)}: exit code {code}")
 
 
 def chosen(front: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
     """Return the members that together dominate most of the box, one after the other; none beyond it."""
-    points = np.array([[1 - row["accuracy"], np.log(row["latency_ms"])] for row in front])
-    best = np.array([BOX.error[0], np.log(BOX.ms[0])])
-    worst = np.array([BOX.error[1], np.log(BOX.ms[1])])
-    inside = np.maximum(points, best)
-    order = subset(inside, worst, n)
-    return [front[i] for i in order if (inside[i] < worst).all()]
+    points = BOX.points([1 - row["accuracy"] for row in front], [row["latency_ms"] for row in front])
+    return [front[i] for i in subset(points, np.ones(2), n) if (points[i] < 1).all()]
 
 
 def main() -> None:

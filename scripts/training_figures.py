@@ -42,11 +42,14 @@ class Box:
         >>> Box((0.05, 0.20), (0.02, 2.0)).hypervolume([0.125, 0.3], [0.2, 0.01])
         0.25
         """
+        return round(hypervolume(self.points(errors, ms), np.ones(2)), 6)
+
+    def points(self, errors: Sequence[float], ms: Sequence[float]) -> np.ndarray:
+        """Return (n, 2): where networks are between the best edges, 0, and the worst, 1."""
         (best_error, worst_error), (best_ms, worst_ms) = self.error, self.ms
         loss = (np.asarray(errors, float) - best_error) / (worst_error - best_error)
         log = np.log(np.asarray(ms, float) / best_ms) / np.log(worst_ms / best_ms)
-        points = np.maximum(np.stack([loss, log], axis=1), 0.0) if len(loss) else np.empty((0, 2))
-        return round(hypervolume(points, np.ones(2)), 6)
+        return np.maximum(np.stack([loss, log], axis=1), 0.0) if len(loss) else np.empty((0, 2))
 
 
 BOXES = {

@@ -23,6 +23,16 @@ _GRACE = 180.0
 """Seconds that a search may take beyond its time before it is ended."""
 
 
+NAS = (sys.executable, "-c", "from nas.cli import main; main()")
+"""The command `nas`, in `environment`. The console script may be another installation's; this is the code beside us."""
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which the code beside us is found first."""
+    here = str(Path(__file__).parents[1])
+    return os.environ | {"PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
 @dataclass(frozen=True)
 class Asked:
     """A search on a data set of `BOXES`; `options` are further ones of `nas search`."""
@@ -33,11 +43,10 @@ class Asked:
     options: tuple[str, ...] = ()
 
     def command(self, out: Path, scratch: Path) -> list[str]:
-        """Return the command line. The console script may be another installation's; this is the code beside us."""
+        """Return the command line."""
         space, data = data_of(self.data, scratch)
-        call = [sys.executable, "-c", "from nas.cli import main; main()", "search", space, "--data", data, "--quiet"]
-        call += ["--out", str(out), "--seed", str(self.seed), "--time-limit", f"{self.seconds:g}s"]
-        return [*call, *self.options]
+        call = ["search", space, "--data", data, "--quiet", "--out", str(out), "--seed", str(self.seed)]
+        return [*NAS, *call, "--time-limit", f"{self.seconds:g}s", *self.options]
 
 
 def data_of(name: str, scratch: Path, n_train: int = 12_500, n_test: int = 500) -> tuple[str, str]:
@@ -70,10 +79,8 @@ def watch(asked: Asked, out: Path, scratch: Path) -> Iterator[tuple[float, list[
         SystemExit: it failed, with what it said.
     """
     call, log = asked.command(out, scratch), scratch / "search.log"
-    here = str(Path(__file__).parents[1])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])}
     trials, seen, begun = out / "trials.csv", None, time.monotonic()
-    with log.open("w") as said, subprocess.Popen(call, stdout=said, stderr=said, env=environment) as process:
+    with log.open("w") as said, subprocess.Popen(call, stdout=said, stderr=said, env=environment()) as process:
         try:
             while process.poll() is None:
                 time.sleep(_EVERY)

@@ -286,8 +286,7 @@ class Search:
     def _standings(self) -> list[Standing]:
         """Return how trials stand; those at work, and those whose training would take too long, stay where they are."""
         limit = self.trial_limit_s
-        paused = [r for r in self.records if r.paused] if limit is not None else []
-        long = [r.number for r in paused if full_seconds(r) > limit]  # type: ignore[operator]
+        long = [] if limit is None else [r.number for r in self.records if r.paused and full_seconds(r) > limit]
         return self.ledger.standings([*self._running, *long])
 
     def _seconds_to_finish(self, number: int) -> float:

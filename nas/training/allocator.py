@@ -1,4 +1,4 @@
-"""Keep freed memory in the process: a third of the time of a small convolutional net goes into page faults."""
+"""Keep freed memory in the process, or up to a third of the time of a small conv net goes into page faults."""
 
 from __future__ import annotations
 
