@@ -313,11 +313,13 @@ def test_a_search_is_watched_while_it_runs(tmp_path, monkeypatch):
         ),
     )
     script = f"""
-import pathlib, time
-lines = [{head!r}]
+import os, pathlib, time
+lines, trials = [{head!r}], pathlib.Path({str(tmp_path / "run" / "trials.csv")!r})
 for line in {done!r}:
     lines.append(line)
-    pathlib.Path({str(tmp_path / "run" / "trials.csv")!r}).write_text("\\n".join(lines) + "\\n")
+    half = trials.with_suffix(".half")
+    half.write_text("\\n".join(lines) + "\\n")
+    os.replace(half, trials)  # as a search does
     time.sleep(0.25)
 """
     (tmp_path / "run").mkdir()
@@ -326,9 +328,13 @@ for line in {done!r}:
     asked = searching.Asked("digits", 0, 5.0)
     found = searching.trace(asked, tmp_path / "run", tmp_path)
     box = figures.BOXES["digits"]
-    assert found[0][1] == box.hypervolume([0.1], [0.01])  # who was stopped early is not on the front
-    assert [volume for _, volume in found[1:]] == [pytest.approx(box.hypervolume([0.05], [0.01]))] * (len(found) - 1)
-    assert len(found) in (2, 3)  # the last may be when it grew, too
+    first, last = box.hypervolume([0.1], [0.01]), box.hypervolume([0.05], [0.01])
+    volumes = [volume for _, volume in found]
+    # Who was stopped early is not on the front. On a busy machine, looks come late and may miss the first.
+    assert volumes[-1] == last
+    assert set(volumes) <= {first, last}
+    assert volumes == sorted(volumes)
+    assert len(found) in (1, 2, 3)  # the last may be when it grew, too
     *_, (_, trials) = searching.watch(asked, tmp_path / "run", tmp_path)
     assert searching.work_done(trials) == (3, 4.0)
 
