@@ -14,7 +14,8 @@ from click.testing import CliRunner
 import nas
 from nas.build import build
 from nas.catalog import find_space
-from nas.cli import export, main
+from nas.cli import main
+from nas.cli.export import export
 from nas.errors import NasError, RunError
 from nas.export import export_checked
 from nas.export.quantize import PRECISIONS

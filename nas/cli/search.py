@@ -1,0 +1,300 @@
+"""`nas search`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli.numbers import large
+from nas.errors import NasError
+from nas.objectives import OBJECTIVES
+
+if TYPE_CHECKING:
+    from nas.study.loop import Search, Watcher
+
+DEFAULT_TRIALS = 80
+DEFAULT_SECONDS = 180.0
+"""A search without --trials and --time-limit ends at whichever comes first."""
+
+
+@click.command()
+@click.argument("space", required=False)
+@click.option("--data", help="digits, fashion_mnist, or a .npz file with x_train and y_train.  [default: digits]")
+@click.option("--data-root", metavar="DIR", help="Folder of data sets that come as files.  [default: data]")
+@click.option("--download", is_flag=True, help="Fetch a named data set into --data-root if it is not there.")
+@click.option("--val-share", type=float, help="Share of the training data that judges candidates.  [default: 0.2]")
+@click.option(
+    "-o",
+    "--objective",
+    "objectives",
+    multiple=True,
+    metavar="NAME",
+    help=f"One of {', '.join(OBJECTIVES)}; repeat for several.  [default: accuracy, latency_ms]",
+)
+@click.option(
+    "-b", "--budget", "budgets", multiple=True, help="A hard limit, e.g. 'latency_ms<=2'; repeat for several."
+)
+@click.option(
+    "-n", "--trials", type=click.IntRange(min=1), help="End at so many trained networks, earlier ones included."
+)
+@click.option("-t", "--time-limit", metavar="TIME", help="End after this time: 90s, 15m, 1.5h.")
+@click.option(
+    "--trial-time-limit",
+    metavar="TIME",
+    help="A training that takes longer fails.  [default: a tenth of --time-limit, at least 10 s]",
+)
+@click.option(
+    "--plateau",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="End after N trainings that did not add to the hypervolume of the front.",
+)
+@click.option(
+    "-w",
+    "--workers",
+    type=click.IntRange(1, 1000),  # as nas.api.MOST_WORKERS, which is not loaded for --help
+    help="Processes that train, one core each.  [default: 1, the search's own; on Ray, all there is room for]",
+)
+@click.option(
+    "--executor",
+    metavar="WHERE",
+    default="local",
+    help="Where to train: local, or ray or ray:ADDRESS for a Ray cluster (extra 'ray').  [default: local]",
+)
+@click.option(
+    "--rung",
+    "rungs",
+    multiple=True,
+    metavar="SHARE",
+    help="Where a training may be stopped for better ones: a share of a full one, as 1/9 or '0.3,resolution=0.5'; "
+    "repeat for several; 'none': nowhere.  [default: 1/27, 1/9, 1/3, as far as the data are large enough]",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of every trial, whatever the space says.")
+@click.option(
+    "--subset-method",
+    metavar="NAME",
+    help="How shares of the samples are chosen: stratified, herding, kcentre.  [default: stratified]",
+)
+@click.option("--subset", type=float, help="Share of the training samples that trials are trained on.  [default: 1]")
+@click.option(
+    "--sampler",
+    help="tpe, random, evolution, or optuna:NAME for any of Optuna's; with arguments: 'tpe(thrift=0)'.  [default: tpe]",
+)
+@click.option(
+    "--warm-start",
+    multiple=True,
+    metavar="RUN",
+    help="Folder of an earlier run (other budget, device or data) whose trials guide tpe; repeat for several.",
+)
+@click.option(
+    "--target",
+    "--runtime",
+    "runtime",
+    metavar="RUNTIME[:SETTING=VALUE,...]",
+    help="In what latency is measured, e.g. openvino:threads=2 or onnxruntime:batch=8.  [default: onnxruntime]",
+)
+@click.option(
+    "--device", help="Where networks are trained: cpu, cuda, or auto, which is a GPU if there is one.  [default: auto]"
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Of everything that is random.  [default: 0]")
+@click.option("--out", metavar="DIR", help="Run folder.  [default: results/SPACE-001, or the next number]")
+@click.option(
+    "--storage",
+    metavar="URL",
+    help="Where the study is kept instead of study.db in the run folder: sqlite:///FILE, journal:///FILE or "
+    "postgresql://USER@HOST/DATABASE (extra 'postgresql').",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out; what is not given is taken from it.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and where the results are.")
+@click.option("-v", "--verbose", is_flag=True, help="A line for every trial.")
+def search(
+    space: str | None,
+    out: str | None,
+    resume: bool,
+    trials: int | None,
+    time_limit: str | None,
+    trial_time_limit: str | None,
+    plateau: int | None,
+    workers: int | None,
+    executor: str,
+    storage: str | None,
+    download: bool,
+    quiet: bool,
+    verbose: bool,
+    **given: Any,
+) -> None:
+    """Search SPACE for the Pareto front: the name of a shipped space, or a YAML file.  [default: digits]
+
+    Candidates over a budget are priced, recorded and never trained. Ctrl-C ends cleanly; --resume goes on.
+    """
+    from nas.catalog import find_space
+    from nas.durations import seconds
+    from nas.study.config import StudyConfig
+    from nas.study.folder import RunFolder, next_folder
+    from nas.study.loop import Limits
+    from nas.study.session import open_search
+
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other")
+    limit_s = None if time_limit is None else seconds(time_limit)
+    if trials is None and limit_s is None and plateau is None:
+        trials, limit_s = DEFAULT_TRIALS, DEFAULT_SECONDS
+    chosen = {name: value for name, value in given.items() if value not in (None, ())}
+    if trial_time_limit is not None:
+        chosen["trial_time_limit_s"] = seconds(trial_time_limit)
+    if space is not None or not resume:
+        chosen["space"] = find_space(space or "digits")
+    if resume:
+        if out is None:
+            raise NasError("--resume needs the run folder: nas search --resume --out results/NAME")
+        folder = RunFolder(out)
+        config = replace(folder.read_config(), **chosen)
+    else:
+        config = StudyConfig(**chosen)
+        folder = RunFolder(out if out is not None else next_folder(Path("results"), config.space.name))
+    with ExitStack() as stack:
+        opened = stack.enter_context(
+            open_search(
+                config,
+                folder,
+                Limits(trials, limit_s, plateau),
+                storage_url=storage,
+                resume=resume,
+                watcher=_watcher(stack, quiet, verbose),
+                download=download,
+                workers=workers,
+                executor=executor,
+            )
+        )
+        if not quiet:
+            _say_start(opened, workers if executor == "local" else None)
+        ended = opened.run()
+    again = ["nas search --resume --out", shlex.quote(str(folder.path))]
+    again += [f"--trials {trials}"] if trials is not None else []
+    again += [f"--time-limit {time_limit or f'{limit_s:g}s'}"] if limit_s is not None else []
+    again += [f"--plateau {plateau}"] if plateau is not None else []
+    again += [f"--workers {workers}"] if workers is not None else []
+    again += [f"--executor {executor}"] if executor != "local" else []
+    again += [f"--storage {shlex.quote(storage)}"] if storage is not None else []
+    _say_end(opened, ended, quiet, " ".join(again))
+
+
+def _watcher(stack: ExitStack, quiet: bool, verbose: bool) -> Watcher:
+    """Return who tells the user how it goes: a live table on a terminal, lines elsewhere."""
+    from nas.progress import LineProgress, LiveProgress
+    from nas.study.loop import Quiet
+
+    if quiet:
+        return Quiet()
+    if not sys.stderr.isatty():
+        return LineProgress(sys.stderr, verbose=verbose)
+    from rich.console import Console
+
+    return stack.enter_context(LiveProgress(Console(stderr=True), verbose=verbose))
+
+
+def _say_start(opened: Search, workers: int | None) -> None:
+    """Say what is searched, on what, for what, and whether that are far too many `workers` for this machine."""
+    from nas.measure.machine import describe
+
+    config, task = opened.evaluator.config, opened.evaluator.task
+    combinations, continuous = config.space.count()
+    at_most = "at most " if config.space.bounded else ""
+    size = f"{at_most}{large(combinations)} combinations, {continuous} continuous parameters"
+    lines = [
+        f"space      {config.space.name}: {size}",
+        f"data       {task.name}: {len(task.x_train)} to train on, {len(task.x_val)} to choose by, "
+        f"shape {task.in_shape}, {task.n_outputs} classes",
+        f"objectives {', '.join(f'{o.name} ({o.direction})' for o in opened.objectives)}",
+        f"budgets    {', '.join(map(str, opened.budgets)) or 'none'}",
+        f"limits     {_limits(opened)}",
+        f"run        {opened.folder.path}",
+    ]
+    lines += [f"warm start {run}" for run in opened.earlier]
+    if opened.earlier and not getattr(opened.sampler, "uses_evidence", False):
+        lines.append("           which is of no use to this sampler; tpe learns from other runs")
+    if opened.records or opened.interrupted:
+        lines.append(
+            f"resumed    {len(opened.records)} trials known, {len(opened.interrupted)} interrupted to run again"
+        )
+    cores = describe()["cores"]
+    if crowd := _crowd(workers, cores if isinstance(cores, int) else None):
+        lines.append(crowd)
+    click.echo("\n".join(lines), err=True)
+
+
+def _crowd(workers: int | None, cores: int | None) -> str:
+    """Say that there are more than twice as many workers as cores; "" where there are not, or where that is unknown."""
+    if workers is None or cores is None or workers <= 2 * cores:
+        return ""
+    of_them = f"{cores} core" + ("s" if cores > 1 else "")
+    return f"{workers} workers on {of_them}: they take turns, and share the memory; --workers {cores} is enough"
+
+
+def _limits(opened: Search) -> str:
+    """Say when the search ends, and when a training does."""
+    from nas.durations import readable
+
+    limits, trial_s = opened.limits, opened.trial_limit_s
+    ends = [f"{limits.trials} trainings"] if limits.trials is not None else []
+    ends += [readable(limits.seconds)] if limits.seconds is not None else []
+    ends += [f"{limits.plateau} trainings without progress"] if limits.plateau is not None else []
+    each = "" if trial_s is None else f"; {readable(trial_s)} for one training (--trial-time-limit)"
+    return " or ".join(ends) + each
+
+
+def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
+    """Print the front, draw it, and say where everything is."""
+    from nas.api import Front
+    from nas.tables import print_front
+
+    path = opened.folder.path
+    front = Front.load(path)
+    if front.members:
+        front.plot()
+    if not quiet:
+        why = {
+            "trials": "all trials done",
+            "time": "the time is over",
+            "plateau": "the front has stopped growing",
+            "interrupted": "interrupted; nothing finished is lost",
+            "exhausted": "the sampler finds nothing that is new: the space seems exhausted",
+        }[ended]
+        click.echo(f"\n{why}. {_counts(opened)}\n", err=True)
+        if front.members:
+            print_front(front)
+        for line in opened.noticed:
+            click.echo(line, err=True)
+    click.echo(
+        f"results in {path}: front.csv ({len(front)}), trials.csv ({len(front.records)})"
+        + (", front.png" if front.members else "")
+    )
+    if ended in ("interrupted", "time"):
+        click.echo(f"go on with: {again}", err=True)
+    if not quiet and front.members:
+        click.echo(f"next: nas retrain {path} --pick knee    nas export {path} --pick knee", err=True)
+    if ended == "interrupted":
+        raise SystemExit(130)
+    if not front.members:
+        reasons = Counter(r.reason for r in front.records if r.reason).most_common(3)
+        why_not = "".join(f"\n  {n} times: {reason}" for reason, n in reasons)
+        click.echo(f"no trial is complete, so there is no front{why_not}", err=True)
+        raise SystemExit(1)
+
+
+def _counts(opened: Search) -> str:
+    """Say how many trials there are of each state, and how many of the stopped ones are not over yet."""
+    states = [r.state for r in opened.records]
+    words = ("complete", "stopped_early", "failed", "over_budget", "duplicate")
+    counted = {word: f"{states.count(word)} {word.replace('_', ' ')}" for word in words if word in states}
+    if aside := sum(r.paused for r in opened.records):
+        trials = f"{aside} trial" + ("s" if aside > 1 else "")
+        counted["stopped_early"] += f" ({trials} set aside, which a resumed search may go on with)"
+    return ", ".join(counted.values()) or "no trials"
