@@ -6,8 +6,9 @@ What needs torch is imported by the method that needs it: looking at a front doe
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 from nas.catalog import find_space
 from nas.durations import seconds
 from nas.errors import NasError, did_you_mean
-from nas.objectives import Budget
-from nas.pareto import choose, parse_rule
+from nas.objectives import Budget, parse_objective
+from nas.pareto import choose, parse_rule, spread
 from nas.records import COLUMNS, TrialRecord, mark_front, summary, write_csv
+from nas.retrain import Retrained, read_retrained
+from nas.retrain.watch import Unwatched
+from nas.retrain.watch import Watcher as RetrainWatcher
 from nas.space import Space
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder, next_folder
@@ -32,7 +36,6 @@ if TYPE_CHECKING:
     from nas.export.quantize import Precision
     from nas.measure import OpenMeter
     from nas.measured import MeasuredTrial
-    from nas.retrain import Retrained
     from nas.ship import Shipped
     from nas.study.loop import Watcher
     from nas.training import EpochLog
@@ -154,9 +157,7 @@ class Study:
             raise NasError(f"trials must be an integer of at least 1, got {trials!r}")
         if plateau is not None and (isinstance(plateau, bool) or not isinstance(plateau, int) or plateau < 1):
             raise NasError(f"plateau must be an integer of at least 1, got {plateau!r}")
-        whole = isinstance(workers, int) and not isinstance(workers, bool)
-        if workers is not None and not (whole and 1 <= workers <= MOST_WORKERS):
-            raise NasError(f"workers must be an integer from 1 to {MOST_WORKERS:,}, got {workers!r}; one for each core")
+        _check_workers(workers)
         if trials is None and time_limit is None and plateau is None:
             trials = 50
         limits = Limits(trials, None if time_limit is None else seconds(time_limit), plateau)
@@ -181,6 +182,12 @@ class Study:
         if front.members:
             front.plot()
         return front
+
+
+def _check_workers(workers: object) -> None:
+    whole = isinstance(workers, int) and not isinstance(workers, bool)
+    if workers is not None and not (whole and 1 <= workers <= MOST_WORKERS):  # type: ignore[operator]
+        raise NasError(f"workers must be an integer from 1 to {MOST_WORKERS:,}, got {workers!r}; one for each core")
 
 
 def _texts(name: str, given: object, kind: str, also: tuple[type, ...] = ()) -> tuple[str, ...]:
@@ -270,19 +277,92 @@ class Front:
         return f"<front of {len(self)} networks in {self.folder.path}>"
 
     def pick(self, rule: str) -> Member:
-        """Choose one network: `knee`, `best:accuracy where latency_ms<=1`, or `trial:17`.
+        """Choose one network: `knee`, `best:accuracy where latency_ms<=1`, `closest:accuracy=0.95`, `trial:17`.
+
+        See `nas.pareto.parse_rule` for what can be written, and `nas.pareto.choose` for what it means.
 
         Raises:
             NasError: the rule cannot be read, or nothing fits it.
         """
-        parsed = parse_rule(rule)
-        parsed = replace(
-            parsed,
-            objective=parsed.objective and self.config.plain_name(parsed.objective),
-            budgets=tuple(map(self.config.plain_budget, parsed.budgets)),
-        )
+        parsed = parse_rule(rule).renamed(self.config.plain_name)
         row = choose(parsed, self.records, self.config.parsed_objectives())
         return Member(self, next(r for r in self.records if r.number == row.number))
+
+    def pick_all(self, rules: Iterable[str]) -> list[Member]:
+        """Choose a network by each rule; what several rules choose is there once.
+
+        Raises:
+            NasError: a rule cannot be read, or nothing fits it.
+        """
+        return list({member.record.number: member for member in map(self.pick, rules)}.values())
+
+    def spread(self, n: int) -> list[Member]:
+        """Choose the `n` members that together dominate most, cheapest first; see `nas.pareto.spread`."""
+        rows = {row.number for row in spread(self.records, self.config.parsed_objectives(), n)}
+        return [member for member in self.members if member.record.number in rows]
+
+    def sorted_by(self, name: str, members: Sequence[Member] | None = None) -> list[Member]:
+        """Return members, the best in a figure first; what does not know it last.
+
+        Args:
+            members: None: all.
+        Raises:
+            NasError: none of them knows such a figure.
+        """
+        members = self.members if members is None else members
+        known = {name for member in members for name in member.metrics}
+        if name not in known:
+            raise NasError(did_you_mean("figure of this run", name, known))
+        objective = parse_objective(name)
+        return sorted(members, key=lambda m: objective.loss(m.metrics[name]) if name in m.metrics else math.inf)
+
+    def retrain(
+        self,
+        members: Sequence[Member] | None = None,
+        seeds: int = 3,
+        epochs: int | None = None,
+        *,
+        time_limit: float | str | None = None,
+        workers: int | None = 1,
+        overwrite: bool = False,
+        watcher: RetrainWatcher | None = None,
+    ) -> list[Model]:
+        """Train networks on all data but the test set, once per seed, and judge them there; see `nas.retrain.retrain`.
+
+        Args:
+            members: None: the whole front.
+            time_limit: seconds, or text such as '15m'.
+            workers: processes that train, one core each; 1: this one. None: as many as there are cores or GPUs. A
+                script that asks for more keeps what it does under `if __name__ == "__main__":`, since each of them
+                imports it.
+        Returns:
+            Those that could be trained, in the order given.
+        """
+        from nas.retrain import retrain
+        from nas.study.limits import training_process
+
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+            raise NasError(f"seeds must be an integer of at least 1, got {seeds!r}")
+        if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
+            raise NasError(f"epochs must be an integer of at least 1, got {epochs!r}")
+        _check_workers(workers)
+        chosen = {m.record.number: m for m in (self.members if members is None else members)}
+        if not chosen:
+            raise NasError(f"{self.folder.path}: there is no network to retrain")
+        with training_process():
+            found = retrain(
+                self.config,
+                [m.record for m in chosen.values()],
+                self.task,
+                self.folder,
+                seeds=seeds,
+                epochs=epochs,
+                time_limit_s=None if time_limit is None else seconds(time_limit),
+                workers=workers,
+                overwrite=overwrite,
+                watcher=watcher,
+            )
+        return [chosen[one.trial]._model(one) for one in found]
 
     def to_csv(self, path: str | Path) -> None:
         """Write the front as CSV, one row per network."""
@@ -383,30 +463,44 @@ class Member:
 
         return load_network(self.front.config, self.record, self.front.task, self.front.folder)[1]
 
+    @property
+    def retrained(self) -> Retrained | None:
+        """What its finished retraining found; None where there is none.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        return read_retrained(self.front.folder.retrained_trial(self.record.number))
+
+    @property
+    def exported(self) -> bool:
+        """Whether there is a file of it in the folder of exports."""
+        path = self.front.folder.exported(self.record.number)
+        return next(path.parent.glob(f"{path.stem}.*"), None) is not None
+
     def retrain(
         self,
         seeds: int = 3,
         epochs: int | None = None,
         *,
+        time_limit: float | str | None = None,
+        workers: int | None = 1,
         overwrite: bool = False,
         on_epoch: Callable[[int, EpochLog], None] | None = None,
-    ) -> Retrained:
-        """Train it on all data but the test set, once per seed, and judge it there; see `nas.retrain.retrain`."""
-        from nas.retrain import retrain
-        from nas.study.limits import training_process
+    ) -> Model:
+        """Train it on all data but the test set, once per seed, and judge it there; see `Front.retrain`.
 
-        config, folder = self.front.config, self.front.folder.retrained_trial(self.record.number)
-        with training_process():
-            return retrain(
-                config,
-                self.record,
-                self.front.task,
-                folder,
-                seeds=seeds,
-                epochs=epochs,
-                overwrite=overwrite,
-                on_epoch=on_epoch,
-            )
+        What was interrupted goes on, what is finished is kept; `Model.mean` and `Model.interval` are of the test set.
+
+        Args:
+            on_epoch: told the seed and the epoch.
+        """
+        watcher = None if on_epoch is None else _OnEpoch(on_epoch)
+        options = {"time_limit": time_limit, "workers": workers, "overwrite": overwrite}
+        return self.front.retrain([self], seeds, epochs, **options, watcher=watcher)[0]  # type: ignore[arg-type]
+
+    def _model(self, found: Retrained) -> Model:
+        return Model(**{f.name: getattr(found, f.name) for f in dataclasses.fields(found)}, member=self)
 
     def export(
         self, path: str | Path | None = None, *, precision: Precision | None = None, overwrite: bool = False
@@ -431,3 +525,30 @@ class Member:
                 precision=precision,
                 overwrite=overwrite,
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Retrained):
+    """A network of a run that was retrained: how good it is on the test set (`mean`, `interval`), and its file."""
+
+    member: Member
+
+    def network(self) -> Network:
+        """Return the torch module with the weights of seed 0, in evaluation mode."""
+        return self.member.network()
+
+    def export(
+        self, path: str | Path | None = None, *, precision: Precision | None = None, overwrite: bool = False
+    ) -> Shipped:
+        """Write a checked ONNX file with the weights of seed 0; see `Member.export`."""
+        return self.member.export(path, precision=precision, overwrite=overwrite)
+
+
+class _OnEpoch(Unwatched):
+    """Tells a function of every epoch."""
+
+    def __init__(self, tell: Callable[[int, EpochLog], None]) -> None:
+        self._tell = tell
+
+    def epoch(self, trial: int, seed: int, log: EpochLog) -> None:
+        self._tell(seed, log)

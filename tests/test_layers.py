@@ -34,12 +34,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["study"] = set(MAY_IMPORT) - {"report"}
 MAY_IMPORT["progress"] = {"errors", "durations", "objectives", "pareto", "records", "training", "study"}
-MAY_IMPORT["retrain"] = MAY_IMPORT["study"] - {"durations", "registry", "catalog", "blocks", "samplers"} | {"study"}
-MAY_IMPORT["ship"] = MAY_IMPORT["retrain"] - {"training"}
-MAY_IMPORT["measured"] = MAY_IMPORT["retrain"] | {"ship"}
+MAY_IMPORT["retrain"] = MAY_IMPORT["study"] - {"registry", "catalog", "blocks", "samplers"} | {"study"}
+MAY_IMPORT["ship"] = MAY_IMPORT["retrain"] - {"training", "durations"}
 MAY_IMPORT["measured"] = MAY_IMPORT["retrain"] | {"ship"}
 MAY_IMPORT["api"] = set(MAY_IMPORT) - {"progress"}
-MAY_IMPORT["tables"] = {"objectives", "progress", "study", "ship", "measured", "api"}
+MAY_IMPORT["tables"] = {"durations", "objectives", "progress", "study", "retrain", "ship", "measured", "api"}
 MAY_IMPORT["__init__"] = set(MAY_IMPORT) - {"progress", "tables"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 
@@ -104,6 +103,7 @@ STAYS_LIGHT = {
     "nas.pareto": TORCH,
     "nas.records": TORCH,
     "nas.report": TORCH,
+    "nas.retrain": TORCH,
 }
 
 
@@ -132,4 +132,4 @@ def test_the_test_set_has_one_door():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "test"
     ]
-    assert set(opening) == {"nas/retrain.py"}
+    assert set(opening) == {"nas/retrain/held_out.py"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.group import data_options, say_notices
+from nas.cli.group import data_options, pick_option, say_notices
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", type=click.Path())
-@click.option("--pick", metavar="RULE", help="Which network; see nas front --help.  [default: knee]")
+@pick_option("Which network; see nas front --help; repeat for several.  [default: knee]")
 @click.option("--front", "whole", is_flag=True, help="Every network of the front.")
-@click.option("--out", type=click.Path(), help="The .onnx file (--pick) or folder (--front).  [default: RUN/exports]")
+@click.option(
+    "--out", type=click.Path(), help="The .onnx file (one network) or folder (several).  [default: RUN/exports]"
+)
 @click.option(
     "--quantize",
     type=click.Choice(["fp32", "int8_dynamic", "int8_static"]),
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 @data_options
 def export(
     run: str,
-    pick: str | None,
+    picks: tuple[str, ...],
     whole: bool,
     out: str | None,
     quantize: Precision | None,
@@ -49,15 +51,15 @@ def export(
     from nas.ship import exported_path, write_table
     from nas.tables import print_shipped
 
-    if whole and pick is not None:
+    if whole and picks:
         raise click.UsageError("--pick and --front exclude each other")
     found = Front.load(run, data=data, data_root=data_root)
-    members = found.members if whole else [found.pick(pick or "knee")]
+    members = found.members if whole else found.pick_all(picks or ["knee"])
     if not members:
         raise NasError(f"{run}: there is no front to export")
     paths = [exported_path(found.config, member.record, found.folder, quantize) for member in members]
     if out is not None:
-        paths = [Path(out) / path.name for path in paths] if whole else [Path(out)]
+        paths = [Path(out) / path.name for path in paths] if whole or len(picks) > 1 else [Path(out)]
     if taken := [path for path in paths if path.exists() and not overwrite]:
         raise NasError(f"{taken[0]} exists already; --overwrite replaces it")
     say_notices(members)

@@ -29,6 +29,24 @@ def targets_option(help_text: str) -> Callable[[_Command], _Command]:
     return click.option("--target", "--runtime", "targets", multiple=True, metavar=setting, help=help_text)
 
 
+def pick_option(help_text: str) -> Callable[[_Command], _Command]:
+    """Let a command be told which networks of a run, by rules."""
+    return click.option("--pick", "picks", multiple=True, metavar="RULE", help=help_text)
+
+
+RULES = """RULE is one of these, and a limit may stand behind all but the last:
+
+\b
+    knee                     where a little less of one objective begins to cost much of another
+    best:OBJECTIVE           the best in one figure
+    closest                  nearest to having the best of every objective
+    closest:accuracy=0.95,latency_ms=0.5    nearest to these values; what is better counts as met
+    trial:NUMBER             that trial, on the front or not
+    'best:accuracy where latency_ms<=1 and n_params<=50k'
+"""
+"""Of the help of a command."""
+
+
 class Commands(click.Group):
     """Commands in the order of use; each ends with one clear message where the user can mend something."""
 

@@ -38,6 +38,7 @@ class RunFolder:
         self.shared = self.path / ".data"
         self.exports = self.path / "exports"
         self.retrained = self.path / "retrained"
+        self.retrained_table = self.path / "retrained.csv"
         self.warm_start = self.path / "warm_start.json"
         self.prices = self.path / "prices.jsonl"
         self._lines: Lines = {}

@@ -44,10 +44,16 @@ def prepare(config: StudyConfig, folder: Path, slots: int, slot: int) -> Runner:
     Args:
         folder: where `write_shared` put the data.
     """
-    task = open_shared(folder).to(device_of(config.device, slot))
-    _PROCESS.enter_context(training_process(slots))
+    task = ready(config, folder, slots, slot)
     _warm_up(config, task)
     return partial(work, config, task)
+
+
+def ready(config: StudyConfig, folder: Path, slots: int, slot: int) -> Task:
+    """Make this process one of `slots` that train, and return the data; arguments as for `prepare`."""
+    task = open_shared(folder).to(device_of(config.device, slot))
+    _PROCESS.enter_context(training_process(slots))
+    return task
 
 
 def prepare_here(config: StudyConfig, task: Task, slot: int) -> Runner:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -189,3 +190,40 @@ def test_a_training_that_needs_more_memory_than_there_is_fails_and_the_search_go
     for r in by_width[10000]:
         assert (r.state, bool(r.train_seconds)) == ("failed", True)
         assert r.reason.startswith("out of memory")
+
+
+# A retraining that is killed in the middle, twice, and goes on.
+
+
+@pytest.mark.slow
+def test_a_killed_retraining_goes_on_to_the_same_end(run, finished, tmp_path):
+    program = "import nas.retrain.drive as drive; drive._CHECKPOINT_S = 0; from nas.cli import main; main()"
+    command = [sys.executable, "-c", program, "retrain", "run", "--seeds", "2", "--epochs", "40", "--workers", "2"]
+    whole = subprocess.run(
+        command,
+        cwd=Path(shutil.copytree(finished, tmp_path / "whole/run")).parent,
+        env=ENVIRONMENT,
+        capture_output=True,
+    )
+    assert whole.returncode == 0, whole.stderr
+    (expected,) = (tmp_path / "whole/run").rglob("retrained.json")
+    for _ in range(2):
+        child = subprocess.Popen(command, cwd=run.parent, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+        before = {path: path.stat().st_mtime_ns for path in run.rglob("paused-*.pt")}
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and child.poll() is None:
+            paused = {path: path.stat().st_mtime_ns for path in run.rglob("paused-*.pt")}
+            if len({path for path in paused if paused[path] != before.get(path)}) == 2:
+                break
+            time.sleep(0.005)
+        child.kill()
+        assert child.wait(10) == -signal.SIGKILL, child.stderr.read()
+        child.stderr.close()
+    assert not list(run.rglob("retrained.json"))
+    done = subprocess.run(command, cwd=run.parent, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "goes on, 0 trained already" in done.stderr
+    (found,) = run.rglob("retrained.json")
+    for seed in ("seed-0.pt", "seed-1.pt"):
+        assert (found.parent / seed).read_bytes() == (expected.parent / seed).read_bytes()
+    assert not [path for path in (run / "retrained").rglob("*") if path.name in (".lock", ".data", "unfinished")]
