@@ -38,7 +38,9 @@ def print_front(found: Front, members: Sequence[Member] | None = None) -> None:
     alike = overlapping([m.record for m in members])
     for everything, intervals, blocks in _LAYOUTS:
         table = _front_table(found, members, alike, everything=everything, intervals=intervals, blocks=blocks)
-        if console.measure(table).minimum <= console.width:
+        # As wide as it would be without end, but for the blocks, which may be folded.
+        folded = max(0, max(len(str(cell)) for cell in table.columns[-1].cells) - blocks)
+        if Console(width=10_000).measure(table).maximum - folded <= console.width:
             break
     console.print(table, highlight=False)
     if alike:
@@ -148,8 +150,8 @@ def _gap(one: Model) -> str:
     if math.isnan(one.sampling_error):
         return words
     if abs(one.gap) <= one.sampling_error:
-        return f"{words}, by less than {one.n_test} samples can tell"
-    return f"{words}, which is more than the chance of {one.n_test} samples"
+        return f"{words}, within the chance error of {one.n_test} test samples"
+    return f"{words}, beyond the chance error of {one.n_test} test samples"
 
 
 def print_shipped(shipped: Sequence[Shipped]) -> None:

@@ -72,10 +72,7 @@ def retrain(
         raise click.UsageError("--pick excludes --front and --members, which take networks from the front")
     found = Front.load(run, data=data, data_root=data_root)
     members = _chosen(found, picks, whole, n_members)
-    for member in members:
-        click.echo(f"trial {member.record.number}: {member.summary}", err=True)
-    say_notices(members)
-    telling = _Telling(seeds)
+    telling = _Telling(members, seeds)
     try:
         models = found.retrain(
             members,
@@ -116,8 +113,9 @@ def _chosen(found: Front, picks: Sequence[str], whole: bool, n: int | None) -> l
 class _Telling:
     """Says on stderr how it goes; see `nas.retrain.Watcher`."""
 
-    def __init__(self, seeds: int) -> None:
+    def __init__(self, members: Sequence[Member], seeds: int) -> None:
         self.any_failed = self.any_begun = False
+        self._members = {member.record.number: member for member in members}
         self._seeds, self._said = seeds, time.monotonic()
         self._epochs: dict[int, int] = {}
 
@@ -125,12 +123,14 @@ class _Telling:
         """Say what is to be done, and what is there already."""
         self.any_begun = True
         self._epochs[trial] = epochs
-        words = f"trial {trial}: {epochs} epochs, {n_seeds} seed" + ("s" if n_seeds > 1 else "")
+        member = self._members[trial]
+        words = f"trial {trial}: {member.summary}; {epochs} epochs, {n_seeds} seed" + ("s" if n_seeds > 1 else "")
         if known >= n_seeds:
             words += f": {known} are trained already; --overwrite trains them again"
         elif resumed:
-            words += f"; goes on, {known} trained already"
+            words += f"; goes on with what was kept, {known} of them trained"
         click.echo(words, err=True)
+        say_notices([member])
 
     def epoch(self, trial: int, seed: int, log: EpochLog) -> None:
         """Say so now and then."""

@@ -121,7 +121,7 @@ def _unknown(kind: str) -> str:
     if kind in OBJECTIVES:
         return f"{kind} is an objective; write best:{kind}"
     hint = did_you_mean("rule", kind, ("knee", "best", "closest", "trial")).partition(" Known:")[0] if kind else ""
-    return f"{hint} Write {RULES}; {_EXAMPLES}".strip()
+    return f"{hint}\n  write {RULES}\n  {_EXAMPLES}".strip()
 
 
 def _ideal(text: str, behind: str) -> tuple[tuple[str, float], ...]:

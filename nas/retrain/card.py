@@ -183,12 +183,13 @@ def _lines(card: Mapping[str, Any], yours: str) -> Iterator[str]:
     yield ""
     yield "| parameter | value |"
     yield "|---|---|"
-    yield from (f"| {path} | {value} |" for path, value in arch["parameters"].items())
+    yield from (f"| {path} | {_part(value)} |" for path, value in arch["parameters"].items())
     yield ""
     yield "## Training"
     yield ""
     machine = training["machine"]
-    yield f"- {training['epochs']} epochs, {training['seeds']} seeds of {_seconds(training['seconds_per_seed'])} each,"
+    seeds = f"{training['seeds']} seed" + ("s" if training["seeds"] > 1 else "")
+    yield f"- {training['epochs']} epochs, {seeds} of {_seconds(training['seconds_per_seed'])} each,"
     yield f"  on {machine['cpu'] or 'an unknown processor'} ({machine['date']}), device {training['device']}."
     yield from (f"- {name}: {_part(value)}" for name, value in training["recipe"].items() if name != "epochs")
     yield ""
@@ -212,9 +213,12 @@ def _metrics(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[st
     seeds = metrics["test_by_seed"]
     yield "## How good it is"
     yield ""
-    spread = f", 95 % interval of the mean [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
-    yield f"- On the test set: {name} {metrics['test_mean']:.4f} (mean of {len(seeds)} seeds{spread})."
-    yield f"- Each seed: {', '.join(f'{seed[name]:.4f}' for seed in seeds)}; these weights are the first."
+    if interval:
+        spread = f"mean of {len(seeds)} seeds, 95 % interval of the mean [{interval[0]:.4f}, {interval[1]:.4f}]"
+        yield f"- On the test set: {name} {metrics['test_mean']:.4f} ({spread})."
+        yield f"- Each seed: {', '.join(f'{seed[name]:.4f}' for seed in seeds)}; these weights are of the first."
+    else:
+        yield f"- On the test set: {name} {metrics['test_mean']:.4f} (one seed: no interval)."
     if error is not None:
         yield f"- {data['tested_on']:,} test samples know it to +-{error:.4f}."
     searched, gap = metrics["validation_in_the_search"], metrics["gap"]
@@ -270,9 +274,14 @@ def _place(run: RunFolder) -> str:
 
 
 def _part(value: object) -> str:
+    """Return a choice of the recipe as one reads it: sgd (lr 0.1, momentum 0.9)."""
     if isinstance(value, Mapping):
-        return "; ".join(f"{name} ({_part(inner)})" if inner else str(name) for name, inner in value.items())
-    return str(value)
+        named = [(name, inner) for name, inner in value.items() if inner != {}]
+        return ", ".join(
+            f"{name} ({_part(inner)})" if isinstance(inner, Mapping) else f"{name} {_part(inner)}"
+            for name, inner in named
+        ) or ", ".join(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _seconds(each: Sequence[float]) -> str:

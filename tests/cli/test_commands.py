@@ -1,6 +1,7 @@
 """What the commands do and print when all is well; in this process, on real runs."""
 
 import csv
+import importlib
 import json
 from dataclasses import replace
 
@@ -303,7 +304,7 @@ def test_ctrl_c_says_that_nothing_is_lost(nas, run, monkeypatch):
     def struck(self, trial, seed, log):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nas.cli.retrain._Telling.epoch", struck)
+    monkeypatch.setattr(importlib.import_module("nas.cli.retrain")._Telling, "epoch", struck)
     result = nas("retrain", "run", "--workers", "1")
     assert result.exit_code == 130
     assert "the same command goes on from there" in result.stderr

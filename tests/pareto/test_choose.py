@@ -67,7 +67,7 @@ def test_who_is_chosen(text, number):
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
-        ("", NasError, "cannot be read: Write knee, best:OBJECTIVE, closest"),
+        ("", NasError, "cannot be read: write knee, best:OBJECTIVE, closest"),
         ("kne", NasError, "Did you mean 'knee'"),
         ("closets:accuracy=1", NasError, "Did you mean 'closest'"),
         ("17", NasError, "for trial 17 write trial:17"),
