@@ -92,12 +92,14 @@ def choose(rule: Rule, rows: Sequence[Row], objectives: Sequence[Objective]) -> 
 def spread(rows: Sequence[Row], objectives: Sequence[Objective], k: int) -> list[Row]:
     """Return `k` rows of the front that together dominate most, in the order chosen; all where there are no more.
 
-    Losses are put on the ranges of the front as for `closest`; see `subset` for how good the choice is.
+    Losses are put on their ranges over the front: prices by their logarithm, and what only training tells as samplers
+    are told it, by the logarithm of the error. Else a network that is hardly better than chance, which many a front
+    ends with, would stretch the scale so far that the most accurate ones look alike. How good the choice is says `subset`.
     """
     front = [row for row in rows if row.on_front]
     if not front:
         return []
-    losses = _table(front, objectives)
+    losses = np.stack([_told(o, [row.metrics[o.name] for row in front]) for o in objectives], axis=1)
     low, span = front_ranges(losses)
     unit = np.clip((losses - low) / span, 0.0, None)  # -inf is a price of nothing: as good as the best that has one
     return [front[i] for i in subset(unit, np.full(len(objectives), _BEYOND), k)]
@@ -117,6 +119,14 @@ def _closest(rule: Rule, front: Sequence[Row], kept: Sequence[Row], objectives: 
     # Rounded: equal distances may differ in the last bit.
     keys = zip(np.round(distance, 12), np.round(total, 12), (row.number for row in kept), strict=True)
     return min(zip(keys, kept, strict=True), key=lambda pair: pair[0])[1]
+
+
+def _told(objective: Objective, values: Sequence[float]) -> np.ndarray:
+    """Return values as losses on a scale of logarithms, where there is one."""
+    if objective.cheap:
+        return on_scale(objective, values)
+    losses = np.array([objective.told_loss(value) for value in values])
+    return np.where(np.isnan(losses), np.inf, losses)
 
 
 def _table(rows: Sequence[Row], objectives: Sequence[Objective]) -> np.ndarray:

@@ -234,12 +234,18 @@ def test_a_spread_by_hand():
     assert spread(rows[3:], ACC_LAT, 2) == []
 
 
+def test_a_spread_keeps_the_most_accurate_beside_one_that_is_no_better_than_chance():
+    rows = [trial(0, 0.16, 4.2), trial(1, 0.43, 4.5), trial(2, 0.89, 5.4), trial(3, 0.98, 6.2)]
+    assert {row.number for row in spread(rows, ACC_LAT, 3)} == {1, 2, 3}
+
+
 @given(FRONTS)
 def test_a_spread_dominates_nearly_as_much_as_any_other_choice(points):
     rows = [row for row in on_front(points) if row.on_front]
     chosen = spread(rows, ACC_LAT, 2)
     assert len(chosen) == min(2, len(rows))
-    losses = np.array([[-r.metrics["accuracy"], math.log10(r.metrics["latency_ms"])] for r in rows])
+    errors = [math.log(max(1 - r.metrics["accuracy"], 1e-3)) for r in rows]
+    losses = np.array([[error, math.log10(r.metrics["latency_ms"])] for error, r in zip(errors, rows, strict=True)])
     span = losses.max(axis=0) - losses.min(axis=0)
     unit = (losses - losses.min(axis=0)) / np.where(span > 0, span, 1.0)
 
