@@ -527,7 +527,7 @@ class Member:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Model(Retrained):
     """A network of a run that was retrained: how good it is on the test set (`mean`, `interval`), and its file."""
 

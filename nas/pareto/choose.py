@@ -94,7 +94,7 @@ def spread(rows: Sequence[Row], objectives: Sequence[Objective], k: int) -> list
 
     Losses are put on their ranges over the front: prices by their logarithm, and what only training tells as samplers
     are told it, by the logarithm of the error. Else a network that is hardly better than chance, which many a front
-    ends with, would stretch the scale so far that the most accurate ones look alike. How good the choice is says `subset`.
+    ends with, would stretch the scale so far that the most accurate ones look alike. See `subset` for its quality.
     """
     front = [row for row in rows if row.on_front]
     if not front:

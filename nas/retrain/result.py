@@ -71,7 +71,7 @@ def weights_name(seed: int) -> str:
     return f"seed-{seed}.pt"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Retrained:
     """One network that was trained in full, once per seed, and judged on the test set."""
 
@@ -98,6 +98,10 @@ class Retrained:
 
     blocks: str = ""
     """Its blocks in a few words."""
+
+    def __repr__(self) -> str:
+        what = f"test {self.metric.name} {self.mean:.4f}, mean of {len(self.seeds)} seeds of {self.epochs} epochs"
+        return f"<trial {self.trial} retrained: {what}>"
 
     @property
     def values(self) -> tuple[float, ...]:
