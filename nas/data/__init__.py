@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nas.data.arrays import Arrays as Arrays
+from nas.data.code import is_code as is_code
 from nas.data.datasets import DATASETS as DATASETS
 from nas.data.representative import SUBSETS as SUBSETS
 from nas.data.representative import select as select
@@ -32,6 +33,7 @@ __all__ = [
     "SUBSETS",
     "Arrays",
     "Task",
+    "is_code",
     "load_task",
     "make_task",
     "open_shared",

@@ -24,15 +24,16 @@ _NO_DIFFERENCE = (
 )
 """Compared otherwise (the space, the data, the run), or free to change."""
 
-_NUMBER, _WHOLE, _MAYBE = (int, float), (int,), (int, type(None))
-_KINDS = {_NUMBER: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
+_NUMBER, _SHARE, _WHOLE, _MAYBE = (int, float), (int, float, type(None)), (int,), (int, type(None))
+_KINDS = {_NUMBER: "number", _SHARE: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(
         ("data", "data_root", "sampler", "runtime", "device", "subset_method", "run_id", "study_name"), (str,)
     ),
-    **dict.fromkeys(("val_share", "subset"), _NUMBER),
+    "subset": _NUMBER,
+    "val_share": _SHARE,
     "seed": _WHOLE,
-    "epochs": _MAYBE,
+    **dict.fromkeys(("epochs", "resolution", "channels", "length"), _MAYBE),
 }
 
 
@@ -43,7 +44,7 @@ class StudyConfig:
     space: Space
 
     data: str = "digits"
-    """Name of a data set, or path to a .npz file."""
+    """Name of a data set; path to a .npz file, a folder of images, a .ts file; or a function (`nas.data.load_task`)."""
 
     data_fingerprint: str = ""
     """What the data were (`Task.fingerprint`); empty before they are loaded."""
@@ -51,8 +52,18 @@ class StudyConfig:
     data_root: str = "data"
     """Folder of the named data sets that come as files."""
 
-    val_share: float = 0.2
-    """Share of the training data that judges the candidates, in (0, 1)."""
+    resolution: int | None = None
+    """Images are resized and cut to squares of this side; None: as they are."""
+
+    channels: int | None = None
+    """Images become grey (1) or RGB (3); None: as they are."""
+
+    length: int | None = None
+    """Sequences are cut, or padded with zeros, to so many steps; None: as they are."""
+
+    val_share: float | None = None
+    """Share of the training data that judges the candidates, in (0, 1). None: the validation split that the data have,
+    or else a fifth."""
 
     objectives: tuple[str, ...] = ("accuracy", "latency_ms")
     """Names of what is optimised. `latency_ms` is measured on `runtime`, `latency_ms@TARGET` on a further target."""
@@ -127,7 +138,7 @@ class StudyConfig:
             raise NasError(f"subset must be in (0, 1], got {self.subset:g}; for 30 % write 0.3")
         if self.subset_method not in SUBSETS:
             raise NasError(did_you_mean("subset method", self.subset_method, SUBSETS))
-        if not 0 < self.val_share < 1:
+        if self.val_share is not None and not 0 < self.val_share < 1:
             raise NasError(f"val_share must be in (0, 1), got {self.val_share:g}; for a fifth write 0.2")
         if self.epochs is not None and self.epochs < 1:
             raise NasError(f"epochs must be at least 1, got {self.epochs}")
