@@ -61,7 +61,8 @@ def run_code(spec: str, how: Reading) -> Arrays | Task:
     with _on_path(Path(os.path.expanduser(where)).resolve().parent if where.endswith(".py") else Path.cwd()):
         module = _module(spec, where)
         made = _call(spec, _function(spec, module, found["function"]), arguments)
-    return _as_arrays(spec, found["function"], made, how)
+    name = f"{Path(where).stem if where.endswith('.py') else where}:{found['function']}"
+    return _as_arrays(spec, name, made, how)
 
 
 def _arguments(spec: str, text: str) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _prepared(x: np.ndarray, kind: str, how: Reading, where: str) -> np.ndarray:
             raise DataError(f"{where}: --{option} is for {wanted}s, and the data are {kind}s; leave it out")
     if kind == "image":
         return prepare_array(x, how.resolution, how.channels, where)
-    if how.length is None or x.shape[1] == how.length:
+    if kind != "sequence" or how.length is None or x.shape[1] == how.length:
         return x
     padded = np.zeros((len(x), how.length, x.shape[2]), x.dtype)
     padded[:, : x.shape[1]] = x[:, : how.length]

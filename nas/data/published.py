@@ -156,7 +156,8 @@ def read_published(name: str, how: Reading) -> Arrays:
     except Exception as error:  # torchvision, urllib and the file system each have their own
         remedy = "check the connection" if how.download else "delete it and fetch it again with --download"
         remedy = remedy if published.fetched else "get it again"
-        raise DataError(f"{name}: cannot be read from {place.absolute()} ({error}); {remedy}") from error
+        failed = "fetched to, or read from," if how.download else "read from"
+        raise DataError(f"{name}: cannot be {failed} {place.absolute()} ({error}); {remedy}") from error
     if published.layout is not None:
         read = {part: _held(found) for part, found in opened.items()}
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from nas.data.folders import read_folder
 from nas.data.npz import read_npz
 from nas.data.reading import Reading
 from nas.data.ts import holds_ts, read_ts
-from nas.errors import DataError, did_you_mean
+from nas.errors import DataError
 
 if TYPE_CHECKING:
     from nas.data.task import Task
@@ -48,11 +49,11 @@ def _is_npz(path: Path) -> bool:
 
 
 SOURCES: tuple[Source, ...] = (
-    Source("a named data set", lambda spec: known_name(spec) is not None, read_named),
+    Source("a named data set (digits, cifar10, ...)", lambda spec: known_name(spec) is not None, read_named),
     Source("a .npz file", lambda spec: _is_npz(_path(spec)), lambda spec, how: read_npz(_path(spec), how)),
     Source("a .ts file", lambda spec: holds_ts(_path(spec)), lambda spec, how: read_ts(_path(spec), how)),
     Source("a folder of images", lambda spec: _is_folder(_path(spec)), lambda spec, how: read_folder(_path(spec), how)),
-    Source("module:function or file.py:function", is_code, run_code),
+    Source("a function (file.py:function, module:function)", is_code, run_code),
 )
 
 
@@ -65,7 +66,11 @@ def read_source(spec: str, how: Reading) -> Arrays | Task:
     for source in SOURCES:
         if source.fits(spec):
             return source.read(spec, how)
-    kinds = ", ".join(source.what for source in SOURCES[1:])
+    *kinds, last = (source.what for source in SOURCES)
+    known = f"data are {', '.join(kinds)}, or {last}"
     if os.path.exists(_path(spec)):
-        raise DataError(f"{spec}: a file of no kind that is read here; data are a named data set, {kinds}")
-    raise DataError(f"{did_you_mean('data set', spec, DATASETS)}; nor is there a file or folder {spec!r} ({kinds})")
+        raise DataError(f"{spec}: a file of no kind that is read here; {known}")
+    beside = os.listdir(_path(spec).parent) if _is_folder(_path(spec).parent) else []
+    near = difflib.get_close_matches(spec, [*DATASETS, *(str(_path(spec).with_name(name)) for name in beside)], n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise DataError(f"no data set called '{spec}', and no file or folder.{hint} {known[0].upper()}{known[1:]}")

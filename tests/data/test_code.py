@@ -55,7 +55,7 @@ def test_a_function_by_module_and_by_file(here, where, function):
     assert isinstance(task, Task)
     assert len(task.y_train) == 16
     assert task.in_shape == ((2, 3) if function == "named" else (3, 2))
-    assert task.name == {"arrays": "own", "task": "own"}.get(function, function)
+    assert task.name == {"arrays": "own", "task": "own"}.get(function, f"mine_for_tests:{function}")
     assert sys.path == path
 
 

@@ -82,7 +82,9 @@ def test_a_missing_file(tmp_path, write):
 
 
 def test_a_misspelt_name_gets_the_nearest():
-    with pytest.raises(DataError, match=r"no data set called 'digit'\. Did you mean 'digits'\?.*a folder of images"):
+    with pytest.raises(
+        DataError, match=r"no data set called 'digit', and no file or folder\. Did you mean 'digits'\? Data are "
+    ):
         load_task("digit")
 
 
