@@ -137,8 +137,8 @@ def _call(spec: str, function: Callable[..., object], arguments: dict[str, Any])
 
 
 def _told(error: Exception) -> str:
-    """Say what was raised, and where: the innermost line, as the traceback has it."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """Say what was raised, and where: the innermost line, as the traceback has it, where that is not ours."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     at = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{at}"
 

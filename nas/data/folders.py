@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.data.arrays import Arrays
 from nas.data.images import CHANNELS, SUFFIXES, decode_files, in_threads, n_channels, unreadable, upright_size
-from nas.data.memory import check_fits, peak_bytes
+from nas.data.memory import check_fits, peak_bytes, resolution_that_fits
 from nas.data.reading import Reading
 from nas.errors import DataError
 
@@ -65,10 +65,10 @@ def read_folder(path: Path, how: Reading) -> Arrays:
     needed = peak_bytes(
         ((shape, np.dtype(np.uint8)) for shape in shapes.values()), (n_kept, channels, *size), np.dtype(np.uint8)
     )
-    smaller = max(size) // 2
-    remedy = f"read them smaller, such as --resolution {smaller}" if smaller >= 8 else "leave images out"
+    side = resolution_that_fits(needed, size)
+    remedy = f"--resolution {side} would fit" if side >= 8 else "even small ones would not fit"
     what = f"{len(files)} images of {size[0]} x {size[1]} with {channels} channel{'s' if channels > 1 else ''}"
-    check_fits(str(path), needed, f"{what}, as bytes and as float32,", f"{remedy}, or copy fewer images to a folder")
+    check_fits(str(path), needed, f"{what}, as bytes and as float32,", f"{remedy}; or give a folder with fewer")
     decoded = {name: decode_files(split.paths, size, how.resolution, channels) for name, split in splits.items()}
     x, y = (lambda name: decoded.get(name)), (lambda name: splits[name].labels if name in splits else None)
     return Arrays(

@@ -63,6 +63,12 @@ def check_fits(where: str, needed: int, what: str, remedy: str) -> None:
         )
 
 
+def resolution_that_fits(needed: int, size: tuple[int, int]) -> int:
+    """Return the side of the largest squares that fit where images of `size` would need `needed` bytes."""
+    free = available_bytes()
+    return 0 if free is None else int(math.sqrt(_SHARE * free / needed * size[0] * size[1]))
+
+
 def readable_bytes(n: float) -> str:
     """Return a size with three digits.
 

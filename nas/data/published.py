@@ -16,7 +16,7 @@ import numpy as np
 
 from nas.data.arrays import Arrays
 from nas.data.images import CHANNELS, in_threads, prepare, unreadable
-from nas.data.memory import check_fits, peak_bytes
+from nas.data.memory import check_fits, peak_bytes, resolution_that_fits
 from nas.data.reading import Reading
 from nas.data.split import hold_out
 from nas.errors import DataError
@@ -211,7 +211,8 @@ def _decoded(
     needed = peak_bytes(((shape, first.dtype) for shape in shapes.values()), kept, first.dtype)
     total = sum(map(len, opened.values()))
     size = f"{first.shape[0]} x {first.shape[1]}"
-    check_fits(name, needed, f"{total} images of {size}", f"--resolution {max(first.shape[0] // 2, 8)} takes a quarter")
+    side = resolution_that_fits(needed, (first.shape[0], first.shape[1]))
+    check_fits(name, needed, f"{total} images of {size}", f"--resolution {side} would fit")
 
     def decode(found: Any) -> tuple[np.ndarray, np.ndarray]:
         x, y = np.empty((len(found), *first.shape), np.uint8), np.empty(len(found), np.int64)

@@ -215,7 +215,11 @@ def test_images_that_would_not_fit_are_not_decoded(tmp_path, little_memory, monk
     monkeypatch.setattr("nas.data.folders.decode_files", None)
     with pytest.raises(DataError) as caught:
         load_task(tmp_path)
-    for word in ("16 images of 64 x 48 with 3 channels", "885 kB of memory, and 100 kB are free", "--resolution 32"):
+    for word in (
+        "16 images of 64 x 48 with 3 channels",
+        "885 kB of memory, and 100 kB are free",
+        "--resolution 17 would",
+    ):
         assert word in str(caught.value)
 
 
@@ -246,4 +250,6 @@ def test_what_fits_is_read_although_memory_is_little(tmp_path, little_memory):
     pets(tmp_path, (8, 8))
     assert load_task(tmp_path).in_shape == (3, 8, 8)
     pets(tmp_path / "large", (64, 48), n=8)
-    assert load_task(Path(tmp_path / "large"), resolution=8).in_shape == (3, 8, 8)
+    assert load_task(Path(tmp_path / "large"), resolution=17).in_shape == (3, 17, 17)
+    with pytest.raises(DataError, match="would take 93"):
+        load_task(Path(tmp_path / "large"), resolution=18)
