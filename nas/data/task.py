@@ -87,7 +87,7 @@ class Task:
         if self._test is None:
             raise DataError(
                 f"{self.name}: the data have no test set, so the final accuracy cannot be measured on unseen samples; "
-                "add x_test and y_test to the .npz file, or a folder test to the images"
+                "add x_test and y_test to arrays, a folder test to images, NAME_TEST.ts to sequences"
             )
         x, y = self._test
         return standardise(x, self.mean, self.std), torch.from_numpy(y.copy())
