@@ -46,6 +46,12 @@ DEFAULT_SECONDS = 180.0
     "-b", "--budget", "budgets", multiple=True, help="A hard limit, e.g. 'latency_ms<=2'; repeat for several."
 )
 @click.option(
+    "--enough",
+    multiple=True,
+    metavar="LIMIT",
+    help="What is good enough of an objective, e.g. 'latency_ms<=0.1'; better counts as that. Repeat for several.",
+)
+@click.option(
     "-n", "--trials", type=click.IntRange(min=1), help="End at so many trained networks, earlier ones included."
 )
 @click.option("-t", "--time-limit", metavar="TIME", help="End after this time: 90s, 15m, 1.5h.")

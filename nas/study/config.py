@@ -71,6 +71,9 @@ class StudyConfig:
     budgets: tuple[str, ...] = ()
     """Hard limits, such as 'latency_ms<=2'; a candidate beyond one is never trained."""
 
+    enough: tuple[str, ...] = ()
+    """Values of objectives that are good enough, such as 'latency_ms<=0.1': what is better counts as that."""
+
     warm_start: tuple[str, ...] = ()
     """Folders of earlier runs (another budget, device or data set) whose trials guide the sampler from the start."""
 
@@ -121,6 +124,7 @@ class StudyConfig:
         object.__setattr__(self, "objectives", tuple(self.plain_name(name) for name in self.objectives))
         budgets = tuple(str(self.plain_budget(Budget.parse(text))) for text in self.budgets)
         object.__setattr__(self, "budgets", budgets)
+        object.__setattr__(self, "enough", tuple(str(self._enough(text)) for text in _texts(self.enough)))
         if not self.objectives:
             raise NasError("a study needs an objective; write e.g. --objective accuracy --objective latency_ms")
         for name in self.objectives:
@@ -159,6 +163,22 @@ class StudyConfig:
         """Return a budget on `plain_name` of its objective."""
         return replace(budget, objective=self.plain_name(budget.objective))
 
+    def _enough(self, text: str) -> Budget:
+        """Read what is good enough of an objective.
+
+        Raises:
+            BudgetError: it cannot be read, is of something that is no objective, or says how bad is good enough.
+        """
+        found = self.plain_budget(Budget.parse(text))
+        if found.objective not in self.objectives:
+            raise BudgetError(
+                f"enough {text!r}: {found.objective} is no objective of this search; add it, or leave this"
+            )
+        better = "<=" if parse_objective(found.objective).direction == "minimize" else ">="
+        if found.sense != better:
+            raise BudgetError(f"enough {text!r}: write {found.objective}{better}{found.limit:g}; limits are budgets")
+        return found
+
     def latencies(self) -> dict[str, str]:
         """Return the target of each latency that a study measures, by name of the price; the first is `runtime`'s."""
         named = (*self.objectives, *(budget.objective for budget in self.parsed_budgets()))
@@ -172,7 +192,8 @@ class StudyConfig:
 
     def parsed_objectives(self) -> tuple[Objective, ...]:
         """Return the objectives themselves."""
-        return tuple(parse_objective(name) for name in self.objectives)
+        enough = {budget.objective: budget.limit for budget in map(Budget.parse, self.enough)}
+        return tuple(replace(parse_objective(name), enough=enough.get(name)) for name in self.objectives)
 
     def parsed_budgets(self) -> tuple[Budget, ...]:
         """Return the budgets themselves."""
@@ -252,6 +273,14 @@ def _folders(given: object) -> tuple[str, ...]:
     if not isinstance(several, list | tuple) or not all(isinstance(one, str | Path) for one in several):
         raise NasError(f"warm_start must be the folders of earlier runs, such as ['results/image-001'], got {given!r}")
     return tuple(Path(one).as_posix() for one in several)
+
+
+def _texts(given: object) -> tuple[str, ...]:
+    """Return texts, one or several."""
+    several = [given] if isinstance(given, str) else given
+    if not isinstance(several, list | tuple) or not all(isinstance(one, str) for one in several):
+        raise NasError(f"enough must be texts such as ['latency_ms<=0.1'], got {given!r}")
+    return tuple(several)
 
 
 def _said(value: object) -> str:
