@@ -40,6 +40,8 @@ class RunFolder:
         self.retrained = self.path / "retrained"
         self.warm_start = self.path / "warm_start.json"
         self.prices = self.path / "prices.jsonl"
+        self.networks = self.path / "networks.json"
+        self.report = self.path / "report.html"
         self._lines: Lines = {}
 
     def create(self) -> None:
