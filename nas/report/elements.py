@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from typing import Literal
 
 
 class Markup(str):
@@ -31,27 +32,31 @@ def element(tag: str, *children: object, **attributes: str) -> Markup:
     return Markup(f"<{tag}{said}>{''.join(map(escaped, children))}</{tag}>")
 
 
-def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[object]], figures: Sequence[int] = ()) -> Markup:
-    """Return a table that becomes a list of cards on a narrow screen.
+def table(
+    caption: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    figures: Sequence[int] = (),
+    kind: Literal["cards", "rows"] = "cards",
+) -> Markup:
+    """Return a table.
 
     Args:
         figures: the columns of numbers, which stand to the right.
+        kind: cards become a list of cards on a narrow screen, rows stay rows.
     """
     columns = [element("th", name, scope="col", class_="figure" if i in figures else "") for i, name in enumerate(head)]
     body = []
     for row in rows:
         cells = []
         for i, (name, value) in enumerate(zip(head, row, strict=True)):
-            attributes = {"class_": "figure" if i in figures else "", "data-label": name}
+            wide = "wide" if i == len(head) - 1 else ""
+            attributes = {"class_": "figure" if i in figures else wide, "data-label": name}
             cells.append(element("td", value, **attributes))
         body.append(element("tr", *cells))
-    return element(
-        "table",
-        element("caption", caption),
-        element("thead", element("tr", *columns)),
-        element("tbody", *body),
-        class_="cards",
-    )
+    rows_ = element("tbody", *body)
+    made = element("table", element("caption", caption), element("thead", element("tr", *columns)), rows_, class_=kind)
+    return element("div", made, class_="wide-table")
 
 
 def bar(share: float, kind: str = "") -> Markup:

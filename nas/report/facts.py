@@ -42,7 +42,13 @@ def time_spent(story: Story) -> Markup:
             spent = readable(seconds) if seconds else "–"
             rows.append([words, len(these), spent, f"{share:.0%}", bar(share, state)])
     parts: list[object] = [
-        table("Training, by what became of it", ["trials that were", "trials", "time", "share", ""], rows, (1, 2, 3))
+        table(
+            "Training, by what became of it",
+            ["trials that were", "trials", "time", "share", ""],
+            rows,
+            (1, 2, 3),
+            "rows",
+        )
     ]
     searches = [s for s in story.machine.get("searches", []) if isinstance(s.get("seconds"), Mapping)]
     if searches:
@@ -51,7 +57,7 @@ def time_spent(story: Story) -> Markup:
         parts.append(
             element("p", "The version that made this run did not keep what else the time went into.", class_="quiet")
         )
-    return section("time", "Where the time went", *parts)
+    return section("time", "Where the time went", element("div", *parts, class_="pair"))
 
 
 def _driver(searches: Sequence[Mapping[str, Any]], trained: float) -> Markup:
@@ -66,7 +72,7 @@ def _driver(searches: Sequence[Mapping[str, Any]], trained: float) -> Markup:
     ]
     capacity = sum(float(s["seconds"].get("all", 0.0)) * s.get("workers", 1) for s in searches)
     said = f"The search's own process, {readable(spent['all'])}"
-    found = table(said, ["went into", "time", "share", ""], rows, (1, 2))
+    found = table(said, ["went into", "time", "share", ""], rows, (1, 2), "rows")
     if alone:
         return found
     workers = ", ".join(sorted({str(s.get("workers", 1)) for s in searches}))
@@ -84,13 +90,16 @@ def what_mattered(importances: Sequence[Mapping[str, Any]]) -> Markup:
             continue
         largest = max(share for _, share, _ in one["shares"])
         rows = [[element("code", path), f"{share:.1%}", n, bar(share / largest)] for path, share, n in one["shares"]]
-        caption = f"{name}: what told the best {one['best']} of {one['n']} trials from all of them"
-        parts.append(table(caption, ["parameter", "importance", "trials that have it", ""], rows, (1, 2)))
+        chosen = f", evenly chosen of {one['of']}" if one["n"] < one["of"] else ""
+        caption = f"{name}: what told the best {one['best']} of {one['n']} trials{chosen} from all of them"
+        parts.append(table(caption, ["parameter", "share", "trials", ""], rows, (1, 2), "rows"))
     note = (
         "Conditional PED-ANOVA (Optuna): how differently a parameter is distributed among the best trials, weighted by "
-        "how often it exists there. It describes the trials of this search, not causes."
+        "how often it exists there; beside it, how many trials have it at all. It describes the trials of this search, "
+        "which went where it was promising, not causes. Prices do not depend on how a network is trained."
     )
-    return section("importances", "What mattered", *parts, element("p", note, class_="quiet"))
+    parts_ = element("div", *parts, class_="pair")
+    return section("importances", "What mattered", parts_, element("p", note, class_="quiet"))
 
 
 def shipped(story: Story) -> Markup:

@@ -47,9 +47,13 @@ def _searched(story: Story) -> str:
     wanted = " and ".join(f"{'high' if o.direction == 'maximize' else 'low'} {head(o.name)}" for o in story.objectives)
     limits = f", under {' and '.join(map(str, story.budgets))}" if story.budgets else ""
     combinations, continuous = story.space.count()
-    size = f"{combinations:,}" if combinations < 10**7 else f"about 10^{len(str(combinations)) - 1}"
+    size = f"{combinations:,}" if combinations < 10**7 else f"about 10{_raised(len(str(combinations)) - 1)}"
     further = f" and {continuous} continuous parameters" if continuous else ""
     return f"Networks with {wanted}{limits}, searched among {size} combinations{further}."
+
+
+def _raised(exponent: int) -> str:
+    return str(exponent).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _data(data: Mapping[str, Any]) -> str:
@@ -80,7 +84,10 @@ def _tiles(story: Story) -> Markup:
     seconds = searched_seconds(story)
     if seconds:
         cpu = str(story.machine.get("cpu") or "")
-        tiles.append(_plain_tile("searched for", readable(seconds), f"on {cpu}" if cpu else ""))
+        kept = "searches" in story.machine
+        tiles.append(
+            _plain_tile("searched for" if kept else "trained for", readable(seconds), f"on {cpu}" if cpu else "")
+        )
     return element("div", *tiles, class_="tiles")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,15 +35,54 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _machine(found: dict[str, Any]) -> dict[str, Any]:
-    """Return what is in `machine.json`; lists hold objects alone."""
+    """Return what is in `machine.json`; lists hold objects alone, and seconds are numbers."""
     for name in ("searches", "measured"):
         if name in found:
-            found[name] = [one for one in _list(found[name]) if isinstance(one, Mapping)]
+            found[name] = [dict(one) for one in _list(found[name]) if isinstance(one, Mapping)]
+    for search in found.get("searches", []):
+        search["seconds"] = _numbers(search.get("seconds"))
+        search["limits"] = _numbers(search.get("limits"))
+        search["workers"] = max(1, int(_number(search.get("workers")) or 1))
+    for measured in found.get("measured", []):
+        measured.update({target: _numbers(conditions) for target, conditions in measured.items()})
     return found
 
 
 def _networks(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: found[name] for name in ("data", "networks") if isinstance(found.get(name), Mapping)}
+    """Return what is in `networks.json`, in the form in which the page takes it."""
+    data, networks = found.get("data"), found.get("networks")
+    kept: dict[str, Any] = {"data": {}, "networks": {}}
+    if isinstance(data, Mapping):
+        lists = {name: [str(one) for one in _list(data.get(name))] for name in ("in_shape", "classes")}
+        counts = {name: int(_number(data.get(name)) or 0) for name in ("n_train", "n_val")}
+        kept["data"] = {**lists, **counts}
+    if isinstance(networks, Mapping):
+        kept["networks"] = {
+            str(number): [_block(one) for one in blocks if isinstance(one, Mapping)]
+            for number, blocks in networks.items()
+            if isinstance(blocks, list)
+        }
+    return kept
+
+
+def _block(one: Mapping[str, Any]) -> dict[str, Any]:
+    fields = one.get("fields")
+    return {
+        **{name: str(one.get(name, "")) for name in ("path", "name")},
+        "fields": dict(fields) if isinstance(fields, Mapping) else {},
+        **{name: [str(size) for size in _list(one.get(name))] for name in ("in", "out")},
+        **{name: _number(one.get(name)) for name in ("macs", "params")},
+    }
+
+
+def _numbers(value: object) -> dict[str, float]:
+    items = value.items() if isinstance(value, Mapping) else ()
+    return {str(name): number for name, one in items if (number := _number(one)) is not None}
+
+
+def _number(value: object) -> float | None:
+    plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if plain else None  # type: ignore[return-value]
 
 
 def _list(value: object) -> list[Any]:

@@ -12,14 +12,14 @@ function axes(x, y, metaX, metaY, box, wayX, wayY) {
     parts.push(s("text", { class: "tick end", x: left - 6, y: y(v) + 4 }, tickText(metaY.kind, v)));
   }
   parts.push(s("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` }));
-  parts.push(s("text", { class: "label end", x: right, y: bottom + 36 }, metaX.label + said(wayX, metaX)));
-  parts.push(s("text", { class: "label", x: 4, y: top - 10 }, metaY.label + said(wayY, metaY)));
+  parts.push(s("text", { class: "label end", x: right, y: bottom + 36 }, metaX.label + said(wayX, metaX, "→←")));
+  parts.push(s("text", { class: "label", x: 4, y: top - 10 }, metaY.label + said(wayY, metaY, "↑↓")));
   return parts;
 }
 
-function said(way, meta) {
-  const arrow = meta.up === null ? "" : meta.up ? ", higher is better" : ", lower is better";
-  return { linear: "", log: ", log scale", error: ", log scale of the error" }[way] + arrow;
+function said(way, meta, arrows) {
+  const better = meta.up === null ? "" : ` ${arrows[meta.up ? 0 : 1]} better`;
+  return better + { linear: "", log: " · log", error: " · log of the error" }[way];
 }
 
 /** Many marks as one path: `mark` gives the path of one at its place. */

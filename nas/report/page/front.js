@@ -65,12 +65,13 @@ function stairs(x, y) {
   return found;
 }
 
-/** The values along an axis that are to be seen: all, or those of the front and half as much again on its bad side. */
+/** The values along an axis that are to be seen: all, or of what only training tells those of the front and half as much
+ * again on its bad side. */
 function extent(name, way, trials) {
   const all = known(trials, name), front = known(MEMBERS, name);
   if (!all.length) return [0, 1];
   let low = Math.min(...all), high = Math.max(...all);
-  if (!VIEW.whole && front.length) {
+  if (!VIEW.whole && front.length && !META[name].cheap) {
     const [there, back] = WAYS[way], a = there(Math.min(...front)), b = there(Math.max(...front));
     const more = 0.5 * (b - a) + 0.1 * (way === "linear" ? Math.abs(a) || 1 : 1);
     if (META[name].up) low = Math.max(low, back(a - more));
@@ -89,8 +90,9 @@ function drawFront(width = frontWidth) {
   const [left, top, right, bottom] = [narrow ? 46 : 58, 34, width - 14, height - 46];
   const shown = TRIALS.filter((t) => t.front || STATE.shown[role(t)]);
   const both = shown.filter((t) => t.value(nameX) !== null && t.value(nameY) !== null);
+  const rejected = STATE.shown.over ? TRIALS.filter((t) => role(t) === "over" && t.value(nameY) === null && t.value(nameX) !== null && !STATE.filters.size) : [];
   const wayX = wayOf(META[nameX], VIEW.logX, known(shown, nameX)), wayY = wayOf(META[nameY], VIEW.logY, known(shown, nameY));
-  const [lowX, highX] = withBudgets(nameX, extent(nameX, wayX, both)), [lowY, highY] = withBudgets(nameY, extent(nameY, wayY, both));
+  const [lowX, highX] = withRejected(nameX, withBudgets(nameX, extent(nameX, wayX, both)), rejected), [lowY, highY] = withBudgets(nameY, extent(nameY, wayY, both));
   const x = scale(wayX, lowX, highX, left, right), y = scale(wayY, lowY, highY, bottom, top);
   const inside = ([px, py]) => px >= left - 1 && px <= right + 1 && py >= top - 1 && py <= bottom + 1;
   const place = (t) => [x(t.value(nameX)), y(t.value(nameY))];
@@ -102,7 +104,6 @@ function drawFront(width = frontWidth) {
     hits.push([t, ...at]);
     if (groups[role(t)]) groups[role(t)].push(at);
   }
-  const rejected = STATE.shown.over ? TRIALS.filter((t) => role(t) === "over" && t.value(nameY) === null && t.value(nameX) !== null && !STATE.filters.size) : [];
   for (const t of rejected) {
     const at = [x(t.value(nameX)), bottom - 10];
     if (!inside(at)) continue;
@@ -119,7 +120,8 @@ function drawFront(width = frontWidth) {
     members(place, inside, x, y, nameX, nameY));
   point(svg, hits);
   host.replaceChildren(svg);
-  frontNote(both, place, inside, nameX, nameY);
+  const out = both.filter((t) => passes(t) && !inside(place(t))).length + rejected.filter((t) => !inside([x(t.value(nameX)), bottom])).length;
+  frontNote(out, nameX, nameY);
 }
 
 /** An extent with the limits that are near enough to be drawn. */
@@ -128,6 +130,14 @@ function withBudgets(name, [low, high]) {
     if (limited === name && limit > low / 3 && limit < high * 3) [low, high] = [Math.min(low, limit), Math.max(high, limit)];
   }
   return [low, high];
+}
+
+/** An extent with what was rejected beyond a limit: all of it, or up to half as much again. */
+function withRejected(name, [low, high], rejected) {
+  const values = known(rejected, name);
+  if (!values.length) return [low, high];
+  if (VIEW.whole) return [Math.min(low, ...values), Math.max(high, ...values)];
+  return [Math.max(Math.min(low, ...values), low / 1.5), Math.min(Math.max(high, ...values), high * 1.5)];
 }
 
 function budgetLines(x, y, nameX, nameY, [left, top, right, bottom]) {
@@ -154,11 +164,10 @@ function stairPath(found, x, y, edge, [left, top, right, bottom]) {
 function members(place, inside, x, y, nameX, nameY) {
   const there = MEMBERS.filter((t) => t.value(nameX) !== null && t.value(nameY) !== null && inside(place(t)))
     .sort((a, b) => a.value(nameX) - b.value(nameX));
-  const numbered = [], nodes = [];
+  const nodes = [], named = namesApart(there, place);
   const first = there.find((t) => t.number === STATE.selected) || there[0];
   for (const trial of there) {
-    const [px, py] = place(trial), alone = numbered.every(([a, b]) => Math.abs(a - px) > 20 || Math.abs(b - py) > 14);
-    if (alone) numbered.push([px, py]);
+    const [px, py] = place(trial);
     const ix = trial.interval(nameX), iy = trial.interval(nameY);
     const classes = ["point", !passes(trial) && "faded", trial.number === STATE.selected && "selected"].filter(Boolean).join(" ");
     nodes.push(s("g", { class: classes, tabindex: trial === first ? 0 : -1, role: "button", "data-trial": trial.number,
@@ -179,9 +188,23 @@ function members(place, inside, x, y, nameX, nameY) {
       iy && s("path", { class: "whisker", d: `M${px} ${y(iy[0])}V${y(iy[1])}M${px - 3} ${y(iy[0])}h6M${px - 3} ${y(iy[1])}h6` }),
       trial.knee && s("circle", { class: "ring", cx: px, cy: py, r: 10 }),
       s("circle", { class: "member", cx: px, cy: py, r: 5.5 }),
-      (alone || trial.knee) && s("text", { class: "number end", x: px - 8, y: py - 7 }, `${trial.number}${trial.knee ? " knee" : ""}`)));
+      named.has(trial) && s("text", { class: "number end", x: px - 8, y: py - 7 }, named.get(trial))));
   }
   return s("g", null, nodes);
+}
+
+/** What is written at members: their numbers, the knee's first, as far as they do not lie on one another. */
+function namesApart(there, place) {
+  const found = new Map(), taken = [];
+  for (const trial of there.slice().sort((a, b) => b.knee - a.knee)) {
+    const [px, py] = place(trial), text = trial.knee ? `${trial.number} knee` : `${trial.number}`, left = px - 8 - 7 * text.length;
+    const free = taken.every(([l, r, y]) => r < left - 3 || l > px - 5 || Math.abs(y - py) > 13);
+    if (free) {
+      found.set(trial, text);
+      taken.push([left, px - 5, py]);
+    }
+  }
+  return found;
 }
 
 /** Show what lies nearest to the pointer. */
@@ -219,8 +242,8 @@ function point(svg, hits) {
 
 document.addEventListener("pointerdown", (event) => event.target.closest("#front-chart, #tooltip") || hideTip());
 
-function frontNote(both, place, inside, nameX, nameY) {
-  const out = both.filter((t) => passes(t) && !inside(place(t))).length, notes = [];
+function frontNote(out, nameX, nameY) {
+  const notes = [];
   if (!MEMBERS.length) notes.push("No trial was trained to the end, so there is no front.");
   if (out) notes.push(`${many(out, "trial")} more lie outside; “whole range” shows them.`);
   if (OBJECTIVE_NAMES.length > 2) notes.push(`The front is that of ${OBJECTIVE_NAMES.length} objectives: members off the stairs are better in another one.`);

@@ -8,4 +8,4 @@ onWidth(byId("trace-chart"), drawTrace);
 drawFilters();
 drawMembers();
 onChange(() => { drawFront(); drawParallel(); drawFilters(); drawMembers(); });
-window.addEventListener("beforeprint", () => { hideTip(); document.querySelectorAll("details").forEach((node) => { node.open = true; }); });
+window.addEventListener("beforeprint", hideTip);

@@ -96,11 +96,11 @@ function detail(trial) {
 }
 
 function block(b, total) {
-  const fields = Object.entries(b.fields).filter(([, value]) => value !== null && typeof value !== "object").map(([name, value]) => `${name} ${value}`);
+  const fields = Object.entries(b.fields).filter(([, value]) => value !== null && typeof value !== "object").map(([name, value]) => `${name} ${number(value)}`);
   const found = [h("strong", null, b.name), h("span", { class: "path" }, b.path)];
   if (fields.length) found.push(h("span", { class: "fields" }, fields.join(", ")));
-  if (b.out) {
-    found.push(h("span", { class: "shape" }, `${shape(b.in)} → ${shape(b.out)}`));
+  if (b.out) found.push(h("span", { class: "shape" }, `${shape(b.in)} → ${shape(b.out)}`));
+  if (b.out && (b.macs !== 0 || b.params !== 0)) { // what only changes the layout costs nothing
     found.push(h("span", { class: "cost" }, `${b.macs === null ? "? " : figure("count", b.macs)} MACs · ${figure("count", b.params)} params`));
     found.push(share(b.macs, total.macs, "macs"), share(b.params, total.params, "params"));
   }
@@ -112,7 +112,12 @@ const share = (part, all, kind) => s("svg", { class: "meter", viewBox: "0 0 100 
 
 function trainingOf(member) {
   if (!member.training.length) return null;
-  const rows = member.training.map(([name, value]) => h("div", null, h("dt", null, name),
-    h("dd", null, typeof value === "number" ? digits(value, 4) : Array.isArray(value) ? value.join(", ") : String(value))));
-  return h("dl", { class: "facts training" }, rows);
+  const said = member.training.map(([path, value]) => {
+    const name = path.replace(/^training\./, ""), plain = Array.isArray(value) ? value.map(number).join(", ") : number(value);
+    return h("span", null, name, plain === "" ? null : [" ", h("b", null, plain)]);
+  });
+  return h("p", { class: "training" }, h("span", { class: "quiet" }, "trained with"), said);
 }
+
+/** A chosen value as text: a number with as many digits as are read. */
+const number = (value) => (typeof value === "number" ? digits(value, 4) : String(value));
