@@ -16,7 +16,7 @@ from PIL import Image
 
 from nas.api import Front
 
-_COLOURS = 64
+_COLOURS = 200
 """Enough for a page of few colours; the file is a quarter as large."""
 
 

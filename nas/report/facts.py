@@ -50,7 +50,7 @@ def time_spent(story: Story) -> Markup:
             "rows",
         )
     ]
-    searches = [s for s in story.machine.get("searches", []) if isinstance(s.get("seconds"), Mapping)]
+    searches = [s for s in story.machine.get("searches", []) if s.get("seconds", {}).get("all")]
     if searches:
         parts.append(_driver(searches, total))
     else:

@@ -49,10 +49,10 @@ def test_a_run_that_keeps_its_study_elsewhere_says_so(nas, run):
 def test_the_study_of_another_run_is_not_shown(nas, run):
     text = (run / "config.yaml").read_text()
     own = RunFolder(run).read_config().run_id
-    (run / "config.yaml").write_text(text.replace(own, "0" * 32))
+    (run / "config.yaml").write_text(text.replace(own, "f" * 32))
     result = nas("dashboard", run)
     assert result.exit_code == 2
-    assert "is the run 00000000" in result.stderr
+    assert "is the run ffffffff" in result.stderr
 
 
 @pytest.fixture

@@ -92,8 +92,9 @@ function drawFront(width = frontWidth) {
   const both = shown.filter((t) => t.value(nameX) !== null && t.value(nameY) !== null);
   const rejected = STATE.shown.over ? TRIALS.filter((t) => role(t) === "over" && t.value(nameY) === null && t.value(nameX) !== null && !STATE.filters.size) : [];
   const wayX = wayOf(META[nameX], VIEW.logX, known(shown, nameX)), wayY = wayOf(META[nameY], VIEW.logY, known(shown, nameY));
-  const [lowX, highX] = withRejected(nameX, withBudgets(nameX, extent(nameX, wayX, both)), rejected), [lowY, highY] = withBudgets(nameY, extent(nameY, wayY, both));
-  const x = scale(wayX, lowX, highX, left, right), y = scale(wayY, lowY, highY, bottom, top);
+  const [lowY, highY] = withBudgets(nameY, extent(nameY, wayY, both)), y = scale(wayY, lowY, highY, bottom, top);
+  const high = both.filter((t) => t.front || (y(t.value(nameY)) <= bottom && y(t.value(nameY)) >= top)); // what can be seen at all
+  const [lowX, highX] = withRejected(nameX, withBudgets(nameX, extent(nameX, wayX, high)), rejected), x = scale(wayX, lowX, highX, left, right);
   const inside = ([px, py]) => px >= left - 1 && px <= right + 1 && py >= top - 1 && py <= bottom + 1;
   const place = (t) => [x(t.value(nameX)), y(t.value(nameY))];
 
