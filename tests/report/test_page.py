@@ -172,6 +172,8 @@ def test_a_run_without_blocks_shows_what_was_chosen(show, made, large):
 def test_pointing_at_a_network_tells_what_it_is(show, real, finished):
     tab, member = show(real), Front.load(finished).pick("knee")
     tab.hover(f'[data-trial="{member.record.number}"] .member')
+    at = tab.query_selector(f'[data-trial="{member.record.number}"] .member').bounding_box()
+    tab.mouse.move(at["x"] + 3, at["y"] + 3)  # what scrolls on the way takes the tooltip away
     said = tab.inner_text("#tooltip")
     assert f"Trial {member.record.number} · on the front, the knee" in said
     assert member.summary in said
