@@ -128,6 +128,7 @@ def test_the_files_of_a_run(finished, records, tiny):
     names = {p.relative_to(finished).as_posix() for p in finished.rglob("*") if p.is_file()}
     weights = {f"checkpoints/trial-{r.number:05d}.pt" for r in records if r.on_front}
     files = {"config.yaml", "machine.json", "study.db", "trials.csv", "front.csv", "front.png", "prices.jsonl"}
+    files |= {"networks.json"}
     assert names == files | weights
     rows = list(csv.DictReader((finished / "trials.csv").read_text().splitlines()))
     assert list(rows[0])[:14] == [

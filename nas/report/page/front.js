@@ -65,16 +65,17 @@ function stairs(x, y) {
   return found;
 }
 
-/** The values along an axis that are to be seen: all, or of what only training tells those of the front and half as much
- * again on its bad side. */
+/** The values along an axis that are to be seen: all, or those of the front and some more on its bad side: of what only
+ * training tells half as much again, of a price up to four times as much. */
 function extent(name, way, trials) {
-  const all = known(trials, name), front = known(MEMBERS, name);
+  const all = known(trials, name), front = known(MEMBERS, name), meta = META[name];
   if (!all.length) return [0, 1];
   let low = Math.min(...all), high = Math.max(...all);
-  if (!VIEW.whole && front.length && !META[name].cheap) {
+  if (!VIEW.whole && front.length) {
     const [there, back] = WAYS[way], a = there(Math.min(...front)), b = there(Math.max(...front));
-    const more = 0.5 * (b - a) + 0.1 * (way === "linear" ? Math.abs(a) || 1 : 1);
-    if (META[name].up) low = Math.max(low, back(a - more));
+    let more = 0.5 * (b - a) + 0.1 * (way === "linear" ? Math.abs(a) || 1 : 1);
+    if (meta.cheap) more = way === "log" ? Math.log10(4) : 3 * Math.abs(b);
+    if (meta.up) low = Math.max(low, back(a - more));
     else high = Math.min(high, back(b + more));
   }
   return [low, high];
@@ -122,13 +123,14 @@ function drawFront(width = frontWidth) {
   point(svg, hits);
   host.replaceChildren(svg);
   const out = both.filter((t) => passes(t) && !inside(place(t))).length + rejected.filter((t) => !inside([x(t.value(nameX)), bottom])).length;
-  frontNote(out, nameX, nameY);
+  frontNote(out, new Map([[nameX, x], [nameY, y]]));
 }
 
-/** An extent with the limits that are near enough to be drawn. */
+/** An extent with the limits that are near enough to be drawn: within twelve times of what the front has. */
 function withBudgets(name, [low, high]) {
+  const front = known(MEMBERS.length ? MEMBERS : TRIALS, name);
   for (const { name: limited, limit } of DATA.budgets) {
-    if (limited === name && limit > low / 3 && limit < high * 3) [low, high] = [Math.min(low, limit), Math.max(high, limit)];
+    if (limited === name && (VIEW.whole || (limit > Math.min(...front) / 12 && limit < Math.max(...front) * 12))) [low, high] = [Math.min(low, limit), Math.max(high, limit)];
   }
   return [low, high];
 }
@@ -243,14 +245,14 @@ function point(svg, hits) {
 
 document.addEventListener("pointerdown", (event) => event.target.closest("#front-chart, #tooltip") || hideTip());
 
-function frontNote(out, nameX, nameY) {
+function frontNote(out, drawn) {
   const notes = [];
   if (!MEMBERS.length) notes.push("No trial was trained to the end, so there is no front.");
-  if (out) notes.push(`${many(out, "trial")} more lie outside; “whole range” shows them.`);
+  if (out) notes.push(`Outside of what is drawn: ${many(out, "more trial")}; “whole range” shows all.`);
   if (OBJECTIVE_NAMES.length > 2) notes.push(`The front is that of ${OBJECTIVE_NAMES.length} objectives: members off the stairs are better in another one.`);
   for (const { name, limit, text } of DATA.budgets) {
-    const [low, high] = [Math.min(...known(TRIALS, name)), Math.max(...known(TRIALS, name))];
-    if ((name === nameX || name === nameY) && (limit < low / 3 || limit > high * 3)) notes.push(`The budget ${text} lies outside.`);
+    const at = drawn.get(name);
+    if (at && (limit < at.low || limit > at.high)) notes.push(`The budget ${text} lies outside.`);
   }
   const pairs = MEMBERS.filter((t) => alike(t).length).length;
   if (pairs) notes.push(`Latency intervals of ${pairs} members overlap with another's; which of those is faster is not known.`);
