@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ _DRIVER = {
     "pricing": ("building and pricing candidates", "building and pricing candidates"),
     "proposing": ("choosing what to try next", "choosing what to try next"),
 }
+
+_FILE_MS = r"file_ms(@.*(?<!_low)(?<!_high))?"
+"""Columns of exports.csv with a latency, not the ends of its interval."""
 
 _NOTHING = 0.005
 """Seconds that are not worth a word."""
@@ -132,14 +136,21 @@ def shipped(story: Story) -> Markup:
 
 
 def _export(row: Mapping[str, str]) -> list[object]:
-    latency = f"{_number(row.get('searched_ms'))} → {_number(row.get('file_ms'))}"
-    if row.get("file_ms_low") and row.get("file_ms_high"):
-        latency += f" [{_number(row['file_ms_low'])}, {_number(row['file_ms_high'])}]"
+    latency = "; ".join(_latency(row, name) for name in row if re.fullmatch(_FILE_MS, name))
     verdict = "; ".join(filter(None, (row.get("verdict", ""), row.get("differs", ""))))
     accuracy = f"{_number(row.get('accuracy_torch'), '.4f')} → {_number(row.get('accuracy_file'), '.4f')}"
     size = row.get("size_bytes", "")
     size = figure("size_bytes", float(size)) if size.isdecimal() else size
     return [row.get("trial", ""), row.get("weights", ""), row.get("precision", ""), accuracy, latency, size, verdict]
+
+
+def _latency(row: Mapping[str, str], name: str) -> str:
+    """Return a latency of an exported file beside the searched one; its target, where it is not the run's first."""
+    target = name.partition("@")[2]
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    interval = f" [{_number(low)}, {_number(high)}]" if low and high else ""
+    searched = _number(row.get(name.replace("file_ms", "searched_ms", 1)))
+    return f"{searched} → {_number(row.get(name))}{interval}" + (f" on {target}" if target else "")
 
 
 def _retraining(one: Mapping[str, Any]) -> list[object]:

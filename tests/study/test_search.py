@@ -45,7 +45,7 @@ def search(config, folder, limits, digits, watcher=None, resume=False):
 def told(record: TrialRecord) -> dict:
     """Everything of a trial that no clock has a part in."""
     prices = {name: m for name, m in record.prices.items() if name != "latency_ms"}
-    clocks = dict.fromkeys(("train_seconds", "epoch_seconds", "epoch_seconds_predicted"))
+    clocks = dict.fromkeys(("train_seconds", "epoch_seconds", "epoch_seconds_predicted", "ended_s"))
     return {**vars(record), "prices": prices, "arch": record.arch.to_json(), **clocks}
 
 

@@ -28,6 +28,6 @@ function drawTrace(width = traceWidth) {
     s("text", { class: "number end", x: right - 2, y: y(last) - 8 }, digits(last, 4))));
   const end = points[points.length - 1], lastGrown = points.filter((p, i) => i === 0 || p[3] > points[i - 1][3]).pop();
   byId("trace-note").textContent = `The share, of the box between the best and the worst of the first ten trials, that the front dominates (prices by their logarithm); above 1 where it has left the box. `
-    + `It last grew with trial ${lastGrown[1]}, ${many(end[0] - lastGrown[0], "training")} before the end.`
+    + `It last grew with trial ${lastGrown[1]}, ${end[0] > lastGrown[0] ? `${many(end[0] - lastGrown[0], "full training")} before the end` : "the last full training"}.`
     + (DATA.trace.timed ? "" : " When trials ended was not kept by the version that made this run, so there is no trace over time.");
 }
