@@ -142,6 +142,23 @@ def test_every_figure_can_be_an_axis(show, large):
     assert "NaN" not in tab.inner_html("#front-chart")
 
 
+@pytest.mark.parametrize(
+    ("objectives", "axes"),
+    [
+        (["accuracy"], ("accuracy", "latency_ms")),
+        (["macs", "latency_ms"], ("latency_ms", "macs")),
+        (["loss", "size_bytes"], ("loss", "size_bytes")),
+    ],
+    ids=str,
+)
+def test_other_objectives(show, tmp_path, objectives, axes):
+    run = make_run(tmp_path / "run", 40, objectives=objectives)
+    front = Front.load(run)
+    tab = show(front.report())
+    assert (tab.input_value("#front-y"), tab.input_value("#front-x")) == axes
+    assert set(numbers(tab, "#front-chart .point")) == {m.record.number for m in front}
+
+
 def test_a_network_is_shown_block_by_block(show, real, finished):
     tab, front = show(real), Front.load(finished)
     member = front.pick("best:accuracy").record

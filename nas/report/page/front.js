@@ -2,10 +2,9 @@
 
 const OBJECTIVE_NAMES = FIGURES.filter((f) => f.objective).map((f) => f.name);
 const VIEW = (() => {
-  const cheap = FIGURES.filter((f) => f.cheap), trained = FIGURES.filter((f) => !f.cheap);
-  const first = (list) => list.find((f) => f.objective) || list[0] || FIGURES[0];
-  const x = first(cheap);
-  const y = first(trained.length ? trained : cheap.filter((f) => f !== x));
+  const find = (...tests) => tests.map((test) => FIGURES.find(test)).find((f) => f) || FIGURES[0];
+  const x = find((f) => f.objective && f.cheap, (f) => f.cheap);
+  const y = find((f) => f.objective && !f.cheap, (f) => f.objective && f !== x, (f) => !f.cheap, (f) => f !== x);
   return { x: x && x.name, y: y && y.name, logX: true, logY: true, whole: false };
 })();
 
