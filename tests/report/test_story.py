@@ -1,5 +1,6 @@
 """What a page says before any browser looks at it: figures, importances, commands, and what older runs lack."""
 
+import dataclasses
 import itertools
 import json
 import shlex
@@ -21,7 +22,9 @@ from nas.records import TrialRecord, read_csv, read_json, write_json
 from nas.report.importance import FEWEST, importances
 from nas.report.payload import Texts, to_script
 from nas.space import Categorical, Choice, Float, Space
+from nas.study import command
 from nas.study.command import OWN_SPACE, search_commands
+from nas.study.config import StudyConfig
 from nas.study.front import hypervolume_trace, relative_hypervolume
 from nas.study.networks import blocks
 
@@ -150,16 +153,23 @@ def test_the_command_makes_the_same_run_again(tmp_path, finished, monkeypatch):
 
     config = RunFolder(finished).read_config()
     searches = read_json(finished / "machine.json")["searches"]
-    (command,) = search_commands(config, searches, "again")
-    assert command.startswith(f"nas search {OWN_SPACE} --data digits --objective accuracy ")
-    assert "'n_params<=2000'" in command
-    assert command.endswith("--out again --trials 14")
+    (made,) = search_commands(config, searches, "again")
+    assert made.startswith(f"nas search {OWN_SPACE} --data digits --objective accuracy ")
+    assert "'n_params<=2000'" in made
+    assert made.endswith("--out again --trials 14")
     monkeypatch.chdir(tmp_path)
     Path(OWN_SPACE).write_text(config.space.to_yaml())
-    words = [*shlex.split(command)[1:-1], "1", "--quiet"]
+    words = [*shlex.split(made)[1:-1], "1", "--quiet"]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
     assert RunFolder("again").read_config().differences(config) == []
+
+
+def test_every_field_of_a_config_has_its_place_in_the_command():
+    """A new one is to be added to `nas.study.command`, or to the fields that follow from others."""
+    told = {"space", "data", "data_root", "objectives", "budgets", "rungs", "warm_start", *command._OPTIONS}
+    follow = {"data_fingerprint", "run_id", "study_name"}
+    assert {field.name for field in dataclasses.fields(StudyConfig)} == told | follow
 
 
 def test_what_a_resume_was_given_is_a_command_of_its_own(finished):
