@@ -60,7 +60,8 @@ class Study:
 
     Args:
         space: a Space, the name of a shipped one, or the path of a space file.
-        data: the name of a data set, the path of a .npz file, or a Task.
+        data: the name of a data set; the path of a .npz file, a folder of images or a .ts file; a function, such as
+            "mine.py:load"; or a Task.
         objectives, budgets, warm_start, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
         rungs: where a training may be stopped: shares of a full one as texts or numbers, one or several; "none".
         out: the run folder; None: `results/<space>-001`, or the first number that is free.
@@ -92,6 +93,7 @@ class Study:
         check_space(self.space)
         data = str(data) if isinstance(data, Path) else data
         self.task = None if isinstance(data, str) else data
+        self._code = True  # who names a function here has it run
         known = {f.name for f in dataclasses.fields(StudyConfig)} - {"trial_time_limit_s"} | {"trial_time_limit"}
         for name in options:
             if name not in known:
@@ -110,11 +112,19 @@ class Study:
         self.storage, self.resumed, self.download = storage, False, download
 
     @classmethod
-    def resume(cls, run: str | Path, *, storage: str | None = None, task: Task | None = None) -> Study:
+    def resume(
+        cls,
+        run: str | Path,
+        *,
+        storage: str | None = None,
+        data: str | Path | None = None,
+        task: Task | None = None,
+    ) -> Study:
         """Return the study of a run folder, to go on with it.
 
         Args:
             storage: the URL it was made with, where that was not the folder's own file.
+            data: where the data are now, if not where they were; a function that makes them is named again.
             task: the data, where they came as a Task.
         Raises:
             RunError: there is no run in the folder.
@@ -122,8 +132,8 @@ class Study:
         config = RunFolder(run).read_config()
         given = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
         given["trial_time_limit"] = given.pop("trial_time_limit_s")
-        study = cls(**{**given, "data": task or config.data}, out=run, storage=storage)
-        study.resumed = True
+        study = cls(**{**given, "data": task or data or config.data}, out=run, storage=storage)
+        study.resumed, study._code = True, data is not None
         return study
 
     def search(
@@ -162,7 +172,7 @@ class Study:
             trials = 50
         limits = Limits(trials, None if time_limit is None else seconds(time_limit), plateau)
         if self.task is None:
-            self.task = load_data(self.config, download=self.download)
+            self.task = load_data(self.config, download=self.download, code=self._code)
         with open_search(
             self.config,
             self.folder,
@@ -200,10 +210,16 @@ class Front:
     """The networks of a run that no other dominates, cheapest first."""
 
     def __init__(
-        self, folder: RunFolder, config: StudyConfig, records: Sequence[TrialRecord], task: Task | None = None
+        self,
+        folder: RunFolder,
+        config: StudyConfig,
+        records: Sequence[TrialRecord],
+        task: Task | None = None,
+        *,
+        code: bool = False,
     ) -> None:
         self.folder, self.config, self.records = folder, config, list(records)
-        self._task = task
+        self._task, self._code = task, code
         first = next((o for o in config.parsed_objectives() if o.cheap), config.parsed_objectives()[0])
         self.members = sorted(
             (Member(self, r) for r in records if r.on_front), key=lambda m: first.loss(m.metrics[first.name])
@@ -221,7 +237,8 @@ class Front:
         """Read a run folder.
 
         Args:
-            data, data_root: where the run's data are now, or the Task itself; None: where they were.
+            data, data_root: where the run's data are now, or the Task itself; None: where they were. A function that
+                makes them is named again.
             budgets: limits on any objective; the front is that of the trials which keep them.
         Raises:
             RunError: there is no run in the folder.
@@ -245,7 +262,7 @@ class Front:
                 if r.state == "complete" and all(b.kept(r.metrics.get(b.objective, float("nan"))) for b in limits)
             ]
             records = mark_front(records, front_numbers(kept, config.parsed_objectives()))
-        return cls(folder, config, records, task)
+        return cls(folder, config, records, task, code=isinstance(data, str | Path))
 
     @property
     def task(self) -> Task:
@@ -253,7 +270,7 @@ class Front:
         if self._task is None:
             from nas.study.session import load_data
 
-            task = load_data(self.config)
+            task = load_data(self.config, code=self._code)
             self.config.check_data(task.fingerprint(), self.config.data)
             self._task = task
         return self._task

@@ -103,6 +103,5 @@ def _in_boxes(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) 
 
 
 def _scaled(objective: Objective, value: float) -> float:
-    if objective.cheap and value > 0:
-        value = float(np.log10(value))
-    return objective.loss(value)
+    loss = objective.loss(value)
+    return float(np.log10(loss)) if objective.cheap and loss > 0 else loss
