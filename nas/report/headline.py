@@ -44,12 +44,18 @@ def _seconds(search: Mapping[str, Any]) -> Mapping[str, float]:
 
 
 def _searched(story: Story) -> str:
-    wanted = " and ".join(f"{'high' if o.direction == 'maximize' else 'low'} {head(o.name)}" for o in story.objectives)
+    wanted = " and ".join(map(_wanted, story.objectives))
     limits = f", under {' and '.join(map(str, story.budgets))}" if story.budgets else ""
     combinations, continuous = story.space.count()
     size = f"{combinations:,}" if combinations < 10**7 else f"about 10{_raised(len(str(combinations)) - 1)}"
     further = f" and {continuous} continuous parameters" if continuous else ""
     return f"Networks with {wanted}{limits}, searched among {size} combinations{further}."
+
+
+def _wanted(objective: Objective) -> str:
+    word = "high" if objective.direction == "maximize" else "low"
+    enough = "" if objective.enough is None else f" ({figure(objective.name, objective.enough)} is enough)"
+    return f"{word} {head(objective.name)}{enough}"
 
 
 def _raised(exponent: int) -> str:

@@ -15,6 +15,9 @@ OWN_SPACE = "space.yaml"
 """Stands in a command for a space that is none of those that come with the package."""
 
 _OPTIONS = {
+    "resolution": "--resolution",
+    "channels": "--channels",
+    "length": "--length",
     "val_share": "--val-share",
     "epochs": "--epochs",
     "subset": "--subset",
@@ -40,6 +43,7 @@ def search_commands(config: StudyConfig, searches: Sequence[Mapping[str, Any]], 
         words += ["--data-root", config.data_root]
     words += [word for name in config.objectives for word in ("--objective", name)]
     words += [word for text in config.budgets for word in ("--budget", text)]
+    words += [word for text in config.enough for word in ("--enough", text)]
     words += [word for share in config.rungs if share != "auto" for word in ("--rung", share)]
     words += [word for run in config.warm_start for word in ("--warm-start", run)]
     for name, option in _OPTIONS.items():

@@ -167,7 +167,7 @@ def test_the_command_makes_the_same_run_again(tmp_path, finished, monkeypatch):
 
 def test_every_field_of_a_config_has_its_place_in_the_command():
     """A new one is to be added to `nas.study.command`, or to the fields that follow from others."""
-    told = {"space", "data", "data_root", "objectives", "budgets", "rungs", "warm_start", *command._OPTIONS}
+    told = {"space", "data", "data_root", "objectives", "budgets", "enough", "rungs", "warm_start", *command._OPTIONS}
     follow = {"data_fingerprint", "run_id", "study_name"}
     assert {field.name for field in dataclasses.fields(StudyConfig)} == told | follow
 
