@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -401,6 +402,38 @@ class Front:
         title = f"{self.config.space.name} on {Path(self.config.data).stem}"
         labels = {m.record.number: m.summary for m in self.members}
         plot_front(path, self.records, objectives, budgets, title=title, labels=labels)
+        return path
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write one HTML page about the run, which opens without a network; None: `report.html` in the run folder.
+
+        Neither torch nor the data are needed: what is drawn was kept by the search.
+
+        Raises:
+            RunError: the file cannot be written, or one of the run's cannot be read.
+        """
+        from nas.report import Story, read_kept, write_page
+        from nas.study.command import search_commands
+        from nas.study.front import completed, hypervolume_trace
+
+        path, run = Path(path) if path is not None else self.folder.report, str(self.folder.path)
+        kept, objectives = read_kept(self.folder.path), self.config.parsed_objectives()
+        done = completed(self.records)
+        story = Story(
+            run=self.folder.path.resolve().name,
+            space=self.config.space,
+            data=Path(self.config.data).stem,
+            objectives=objectives,
+            budgets=self.config.parsed_budgets(),
+            records=self.records,
+            knee=self.pick("knee").record.number if self.members else None,
+            alike=self.indistinguishable(),
+            trace=list(zip((r.number for r in done), hypervolume_trace(done, objectives), strict=True)),
+            commands=search_commands(self.config, kept["machine"].get("searches", []), run),
+            next=[f"nas {command} {shlex.quote(run)} --pick knee" for command in ("retrain", "export") if self.members],
+            **kept,
+        )
+        write_page(path, story)
         return path
 
     def meters(self) -> dict[str, OpenMeter]:

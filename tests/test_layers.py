@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measure": {"errors", "registry", "objectives", "shapes", "space", "blocks", "build", "export"},
     "training": {"errors", "registry", "rng", "objectives", "data"},
     "samplers": {"errors", "registry", "rng", "objectives", "space", "pareto"},
-    "report": {"errors", "objectives", "space", "pareto", "records"},
+    # durations: as one says them; samplers: how Optuna writes a parameter, for its importances.
+    "report": {"errors", "durations", "objectives", "space", "pareto", "records", "samplers"},
 }
 MAY_IMPORT["study"] = set(MAY_IMPORT) - {"report"}
 MAY_IMPORT["progress"] = {"errors", "durations", "objectives", "pareto", "records", "training", "study"}

@@ -291,6 +291,7 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
         click.echo(f"go on with: {again}", err=True)
     if not quiet and front.members:
         click.echo(f"next: nas retrain {path} --pick knee    nas export {path} --pick knee", err=True)
+        click.echo(f"page: nas report {path}", err=True)
     if ended == "interrupted":
         raise SystemExit(130)
     if not front.members:

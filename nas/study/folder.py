@@ -41,6 +41,8 @@ class RunFolder:
         self.retrained_table = self.path / "retrained.csv"
         self.warm_start = self.path / "warm_start.json"
         self.prices = self.path / "prices.jsonl"
+        self.networks = self.path / "networks.json"
+        self.report = self.path / "report.html"
         self._lines: Lines = {}
 
     def create(self) -> None:

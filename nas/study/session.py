@@ -10,17 +10,16 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-
-import sqlalchemy
 
 from nas.data import Task, is_code, load_task, write_shared
 from nas.errors import DataError, NasError, RunError
 from nas.measure import open_meter, opened
 from nas.measure.price import Pricer
 from nas.objectives import Objective, thresholds
+from nas.records import read_json, write_json
 from nas.rng import generator
 from nas.samplers import Price, make_sampler
 from nas.study.check import check_space, check_targets, check_task
@@ -38,18 +37,15 @@ from nas.study.ledger import Ledger
 from nas.study.limits import training_process
 from nas.study.loop import Limits, Quiet, Search, Watcher
 from nas.study.meters import calibrate, keep_conditions
+from nas.study.own import RUN_ID, check_own, check_there, own_url
 from nas.study.rungs import settled
 from nas.study.storage import Storage
-from nas.study.storages import hide_password
 from nas.study.warm import read_earlier, read_kept, write_kept
 from nas.study.work import prepare, prepare_here
 from nas.training.device import device_of
 from nas.training.judge import MOST_JUDGED
 
 DISTRIBUTION = "pareto-nas"
-
-_RUN_ID = "run_id"
-"""The study's attribute that says whose it is."""
 
 
 def load_data(config: StudyConfig, *, download: bool = False, code: bool = False) -> Task:
@@ -108,6 +104,7 @@ def open_search(
         NasError: something the user can mend; a new run has left nothing then, so that it can be begun again.
     """
     started = time.monotonic()  # a time limit counts loading and calibrating too
+    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RunError(
             "this script was begun once more, by a worker of the search that it starts; keep the search under "
@@ -131,8 +128,7 @@ def open_search(
     if before is not None:
         _check_same(before, config, folder)
         config = replace(config, rungs=before.rungs)
-        if storage_url is None and not (folder.path / "study.db").exists():
-            raise RunError(f"{folder.path}: there is no study.db to go on with; a run with --storage needs that again")
+        check_there(folder, storage_url)
         earlier = read_kept(folder.warm_start, config.space) if config.warm_start else ()
     else:
         earlier = read_earlier(config.warm_start, config.space, objectives, folder)
@@ -195,6 +191,7 @@ def open_search(
         finally:
             runs.close()
             keep_conditions(meters, folder)
+            _keep_search(search, folder, executor, began)
 
 
 def _identified(
@@ -232,7 +229,7 @@ def _opened_study(config: StudyConfig, folder: RunFolder, url: str | None, *, re
         RunError: it cannot be opened, or is another run's.
     """
     folder.clear_scratch()
-    url = url or _sqlite(folder.path / "study.db")
+    url = url or own_url(folder)
     try:
         storage = Storage(url, config.study_name, config.space, config.parsed_objectives(), resume=resume)
     except BaseException:
@@ -242,9 +239,9 @@ def _opened_study(config: StudyConfig, folder: RunFolder, url: str | None, *, re
     gone = False
     try:
         if resume:
-            _check_own(storage, config, folder, url)
+            check_own(storage, config, folder, url)
         else:
-            storage.keep(_RUN_ID, config.run_id)
+            storage.keep(RUN_ID, config.run_id)
         yield storage
     except BaseException:
         gone = not resume and storage.discard()
@@ -254,6 +251,24 @@ def _opened_study(config: StudyConfig, folder: RunFolder, url: str | None, *, re
         folder.clear_scratch()
         if gone:
             _empty(folder)
+
+
+def _keep_search(search: Search, folder: RunFolder, executor: str, began: str) -> None:
+    """Add to `machine.json` how long this process searched, what the time went into, and what was to end it."""
+    seconds = {
+        "all": time.monotonic() - search.started,
+        "pricing": search.evaluator.pricing_s,
+        **search.spent,
+    }
+    here = {
+        "began": began,
+        "executor": executor.partition(":")[0],  # an address is nobody else's business
+        "workers": search.executor.slots,
+        "limits": {name: value for name, value in vars(search.limits).items() if value is not None},
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+    }
+    machine = read_json(folder.machine) if folder.machine.exists() else {}
+    write_json(folder.machine, {**machine, "searches": [*machine.get("searches", []), here]})
 
 
 def _executor(
@@ -284,22 +299,6 @@ def _check_same(before: StudyConfig, config: StudyConfig, folder: RunFolder) -> 
         raise RunError(
             f"{folder.path}: the run was made with something else:\n{what}\n  choose a new folder with --out"
         )
-
-
-def _check_own(storage: Storage, config: StudyConfig, folder: RunFolder, url: str) -> None:
-    """Refuse the study of another run: its trials would replace this run's, and this run's weights would go."""
-    theirs = storage.attributes.get(_RUN_ID, "")
-    if theirs != config.run_id:
-        raise RunError(
-            f"{folder.path}: is the run {config.run_id or 'without an id'}, and the study '{config.study_name}' in "
-            f"{hide_password(url)} is the run {theirs or 'without an id'}\n"
-            "  go on with the --storage that this run was begun with, or choose a new folder with --out"
-        )
-
-
-def _sqlite(path: Path) -> str:
-    url = sqlalchemy.URL.create("sqlite", database=str(path.resolve()))
-    return url.render_as_string(hide_password=False)
 
 
 def _empty(folder: RunFolder) -> None:
