@@ -6,6 +6,7 @@ What needs torch is imported by the method that needs it: looking at a front doe
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -17,6 +18,8 @@ from nas.durations import seconds
 from nas.errors import NasError, did_you_mean
 from nas.objectives import Budget
 from nas.pareto import choose, parse_rule
+from nas.plugins import check_same
+from nas.plugins import load as load_plugin
 from nas.records import COLUMNS, TrialRecord, mark_front, summary, write_csv
 from nas.space import Space
 from nas.study.config import StudyConfig
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
     from nas.measured import MeasuredTrial
     from nas.retrain import Retrained
     from nas.ship import Shipped
-    from nas.study.loop import Watcher
+    from nas.study.loop import Ended, Limits, Watcher
+    from nas.trackers import Tracking
     from nas.training import EpochLog
 
 MOST_WORKERS = 1000
@@ -59,6 +63,7 @@ class Study:
 
     Args:
         space: a Space, the name of a shipped one, or the path of a space file.
+        plugins: files or modules with parts of your own, see `nas.load_plugin`.
         data: the name of a data set, the path of a .npz file, or a Task.
         objectives, budgets, warm_start, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
         rungs: where a training may be stopped: shares of a full one as texts or numbers, one or several; "none".
@@ -83,10 +88,13 @@ class Study:
         storage: str | None = None,
         download: bool = False,
         trial_time_limit: float | str | None = None,
+        plugins: Sequence[str | Path] = (),
         **options: Any,
     ) -> None:
         from nas.study.check import check_space
 
+        for plugin in _texts("plugins", plugins, "files or modules such as ['my_blocks.py']", (Path,)):
+            load_plugin(plugin)
         self.space = space if isinstance(space, Space) else find_space(space)
         check_space(self.space)
         data = str(data) if isinstance(data, Path) else data
@@ -109,19 +117,31 @@ class Study:
         self.storage, self.resumed, self.download = storage, False, download
 
     @classmethod
-    def resume(cls, run: str | Path, *, storage: str | None = None, task: Task | None = None) -> Study:
+    def resume(
+        cls,
+        run: str | Path,
+        *,
+        storage: str | None = None,
+        task: Task | None = None,
+        plugins: Sequence[str | Path] = (),
+    ) -> Study:
         """Return the study of a run folder, to go on with it.
 
         Args:
             storage: the URL it was made with, where that was not the folder's own file.
             task: the data, where they came as a Task.
+            plugins: those the run was made with, unchanged: code is never loaded because a run's file names it.
         Raises:
-            RunError: there is no run in the folder.
+            RunError: there is no run in the folder, or a plugin is missing or was changed since.
         """
         config = RunFolder(run).read_config()
         given = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        for plugin in _texts("plugins", plugins, "files or modules such as ['my_blocks.py']", (Path,)):
+            load_plugin(plugin)
+        check_same(given.pop("plugins"), str(run), strict=True)
         given["trial_time_limit"] = given.pop("trial_time_limit_s")
         study = cls(**{**given, "data": task or config.data}, out=run, storage=storage)
+        study.config = replace(study.config, plugins=config.plugins)
         study.resumed = True
         return study
 
@@ -134,6 +154,7 @@ class Study:
         workers: int | None = None,
         executor: str = "local",
         watcher: Watcher | None = None,
+        track: Sequence[str] = (),
     ) -> Front:
         """Search until so many trials are trained (of this study, earlier ones included) or the time is over.
 
@@ -143,12 +164,14 @@ class Study:
             plateau: end after so many trainings that did not add to the hypervolume of the front.
             workers: processes that train, one core each; None or 1: this one. A script that asks for more keeps what
                 it does under `if __name__ == "__main__":`, since each of them imports it.
+            track: where to follow it: "tensorboard", "tensorboard:DIR", "mlflow", "mlflow:URI"; several if you like.
             executor: "local", or "ray" or "ray:ADDRESS" for a Ray cluster, by default with all that it has room for.
         Returns:
             The front found so far; call again to go on.
         """
-        from nas.study.loop import Limits
-        from nas.study.session import load_data, open_search
+        from nas.study.loop import Limits, Quiet
+        from nas.study.session import load_data
+        from nas.trackers import Tracking
 
         if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials < 1):
             raise NasError(f"trials must be an integer of at least 1, got {trials!r}")
@@ -160,8 +183,23 @@ class Study:
         if trials is None and time_limit is None and plateau is None:
             trials = 50
         limits = Limits(trials, None if time_limit is None else seconds(time_limit), plateau)
-        if self.task is None:
-            self.task = load_data(self.config, download=self.download)
+        specs = _texts("track", track, "texts such as ['mlflow']")
+        with Tracking(specs, watcher or Quiet(), lambda line: warnings.warn(line, stacklevel=2)) as tracking:
+            if self.task is None:
+                self.task = load_data(self.config, download=self.download)
+            ended = self._search(limits, tracking, workers, executor)
+            self.resumed = True
+            if ended == "interrupted":
+                raise KeyboardInterrupt  # everything finished is kept; the script is to stop all the same
+            front = Front.load(self.folder.path, data=self.task)
+            if front.members:
+                front.plot()
+        return front
+
+    def _search(self, limits: Limits, tracking: Tracking, workers: int | None, executor: str) -> Ended:
+        """Open the search, run it, and close it."""
+        from nas.study.session import open_search
+
         with open_search(
             self.config,
             self.folder,
@@ -169,18 +207,12 @@ class Study:
             task=self.task,
             storage_url=self.storage,
             resume=self.resumed,
-            watcher=watcher,
+            watcher=tracking,
             workers=workers,
             executor=executor,
         ) as search:
-            ended = search.run()
-        self.resumed = True
-        if ended == "interrupted":
-            raise KeyboardInterrupt  # everything finished is kept; the script is to stop all the same
-        front = Front.load(self.folder.path, data=self.task)
-        if front.members:
-            front.plot()
-        return front
+            tracking.begin(search)
+            return search.run()
 
 
 def _texts(name: str, given: object, kind: str, also: tuple[type, ...] = ()) -> tuple[str, ...]:
@@ -203,6 +235,7 @@ class Front:
     ) -> None:
         self.folder, self.config, self.records = folder, config, list(records)
         self._task = task
+        self._told_of_plugins = False
         first = next((o for o in config.parsed_objectives() if o.cheap), config.parsed_objectives()[0])
         self.members = sorted(
             (Member(self, r) for r in records if r.on_front), key=lambda m: first.loss(m.metrics[first.name])
@@ -252,6 +285,7 @@ class Front:
         if self._task is None:
             from nas.study.session import load_data
 
+            self._need_plugins()
             task = load_data(self.config)
             self.config.check_data(task.fingerprint(), self.config.data)
             self._task = task
@@ -306,6 +340,23 @@ class Front:
         plot_front(path, self.records, objectives, budgets, title=title, labels=labels)
         return path
 
+    def changed_plugins(self) -> list[str]:
+        """Return a line for each plugin that builds, reads data or measures and has changed since the run was made.
+
+        Raises:
+            RunError: one is not loaded; see `nas.load_plugin`.
+        """
+        self._told_of_plugins = True
+        kinds = ("block", "head", "data set", "runtime")
+        return check_same(self.config.plugins, str(self.folder.path), strict=False, kinds=kinds)
+
+    def _need_plugins(self) -> None:
+        """Check that code of a user's own is there, and warn where it has changed, once."""
+        told = self._told_of_plugins
+        for line in self.changed_plugins():
+            if not told:
+                warnings.warn(line, stacklevel=3)
+
     def meters(self) -> dict[str, OpenMeter]:
         """Return the meters of the run, by name of the price, with its calibrations. Use each in a `with` block.
 
@@ -314,6 +365,7 @@ class Front:
         """
         from nas.study.meters import open_meters
 
+        self._need_plugins()
         return open_meters(self.config, self.folder)
 
     def measure(
@@ -333,6 +385,7 @@ class Front:
         from nas.measured import measure_trials, run_meters, write_measured
         from nas.study.limits import training_process
 
+        self._need_plugins()
         chosen = self.members if members is None else members
         with training_process(), opened(run_meters(self.config, self.folder, targets)) as meters:
             found = measure_trials(self.config, [m.record for m in chosen], self.task, self.folder, meters)
@@ -381,6 +434,7 @@ class Member:
         """
         from nas.ship import load_network
 
+        self.front._need_plugins()
         return load_network(self.front.config, self.record, self.front.task, self.front.folder)[1]
 
     def retrain(
@@ -395,6 +449,7 @@ class Member:
         from nas.retrain import retrain
         from nas.study.limits import training_process
 
+        self.front._need_plugins()
         config, folder = self.front.config, self.front.folder.retrained_trial(self.record.number)
         with training_process():
             return retrain(
@@ -420,6 +475,7 @@ class Member:
         from nas.ship import ship
         from nas.study.limits import training_process
 
+        self.front._need_plugins()
         with training_process(), opened(self.front.meters()) as meters:
             return ship(
                 self.front.config,

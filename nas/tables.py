@@ -32,7 +32,7 @@ def print_front(found: Front, members: Sequence[Member] | None = None) -> None:
     console = _console(160)
     further = [name for name in found.config.latencies() if name not in PRICES]
     trained = [o.name for o in found.config.parsed_objectives() if not o.cheap]
-    names = [*trained, PRICES[0], *further, *PRICES[1:]]
+    names = [*trained, PRICES[0], *further, *PRICES[1:], *found.config.own_prices()]
     if console.width < _WIDE:  # only the figures that were searched for
         names = [name for name in names if name in found.config.objectives]
     alike = overlapping([m.record for m in members])

@@ -8,6 +8,7 @@ from nas.cli.export import export
 from nas.cli.front import front
 from nas.cli.group import Commands
 from nas.cli.measure import measure
+from nas.cli.parts import blocks, check, plugins
 from nas.cli.retrain import retrain
 from nas.cli.search import search
 from nas.cli.space import space_command
@@ -29,5 +30,5 @@ def main() -> None:
     """
 
 
-for command in (search, front, retrain, export, measure, space_command):  # in the order of use
+for command in (search, front, retrain, export, measure, space_command, blocks, check, plugins):  # in the order of use
     main.add_command(command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.group import data_options, say_notices
+from nas.cli.group import data_options, plugin_option, say_notices, say_plugins
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @data_options
+@plugin_option
 def export(
     run: str,
     pick: str | None,
@@ -52,6 +53,7 @@ def export(
     if whole and pick is not None:
         raise click.UsageError("--pick and --front exclude each other")
     found = Front.load(run, data=data, data_root=data_root)
+    say_plugins(found)
     members = found.members if whole else [found.pick(pick or "knee")]
     if not members:
         raise NasError(f"{run}: there is no front to export")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.group import data_options, say_notices
+from nas.cli.group import data_options, plugin_option, say_notices, say_plugins
 
 if TYPE_CHECKING:
     from nas.training import EpochLog
@@ -23,6 +23,7 @@ _SAY_EVERY = 3.0
 @click.option("--epochs", type=click.IntRange(min=1), help="Of each training.  [default: 3 times the search's]")
 @click.option("--overwrite", is_flag=True, help="Do again what was done.")
 @data_options
+@plugin_option
 def retrain(
     run: str, pick: str, seeds: int, epochs: int | None, overwrite: bool, data: str | None, data_root: str | None
 ) -> None:
@@ -37,7 +38,9 @@ def retrain(
             click.echo(f"seed {seed + 1} of {seeds}: {words}", err=True)
 
     said = [time.monotonic()]
-    member = Front.load(run, data=data, data_root=data_root).pick(pick)
+    front = Front.load(run, data=data, data_root=data_root)
+    say_plugins(front)
+    member = front.pick(pick)
     click.echo(f"trial {member.record.number}: {member.summary}", err=True)
     say_notices([member])
     found = member.retrain(seeds=seeds, epochs=epochs, overwrite=overwrite, on_epoch=say)

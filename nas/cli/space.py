@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.group import targets_option
+from nas.cli.group import plugin_option, targets_option
 from nas.cli.numbers import large
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--data-root", metavar="DIR", help="Folder of data sets that come as files.  [default: data]")
 @click.option("--shape", metavar="SIZES", help="Instead of data: one sample, e.g. 3,32,32.")
 @click.option("--classes", type=click.IntRange(min=1), help="With --shape: the number of outputs.  [default: 10]")
+@plugin_option
 @click.option("-t", "--time-limit", metavar="TIME", help="No sample is begun after this.  [default: 60s]")
 def space_command(
     space: str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,16 @@ from nas.errors import DataError
 from nas.registry import Registry
 from nas.rng import generator
 
-DATASETS = Registry[Callable[[Path, bool], Arrays]]("data set")
+
+def _check_reader(name: str, part: Callable[[Path, bool], Arrays]) -> None:
+    if not callable(part):
+        raise ValueError(f"must be a function that reads it, got {part!r}")
+    found = list(inspect.signature(part).parameters)
+    if len(found) != 2:
+        raise ValueError(f"its function takes ({', '.join(found)}); write def {name}(data_root, download)")
+
+
+DATASETS = Registry[Callable[[Path, bool], Arrays]]("data set", _check_reader)
 """Name to `read(data_root, download)`."""
 
 
