@@ -11,9 +11,10 @@ import click
 
 from nas.cli.group import plugin_option
 from nas.errors import NasError, did_you_mean
+from nas.registry import Table
 
 _TAKES = {"map": "maps (C, H, W)", "tokens": "tokens (T, C)", "vector": "vectors (F,)", "any": "anything"}
-_COMMENT = re.compile(r"^\s*(\w+)\s*:[^#]*#\s*(.+)$", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*(\w+)\s*:[^#\n]*#\s*(.+)$", re.MULTILINE)
 """A field and what is said of it, at the end of its line."""
 
 
@@ -27,7 +28,7 @@ def blocks(names: tuple[str, ...]) -> None:
     """
     from nas.blocks import BLOCKS, HEADS
 
-    tables = {"block": BLOCKS, "head": HEADS}
+    tables: dict[str, Table[Any]] = {"block": BLOCKS, "head": HEADS}
     known = [name for table in tables.values() for name in table]
     for name in names:
         if name not in known:
@@ -51,7 +52,7 @@ def _entry(kind: str, name: str, part: Any, by: str) -> str:
     fields = [
         (f"{f.name}: {_kind(kinds[f.name])} = {_written(f.default)}", f.name) for f in dataclasses.fields(part.Config)
     ]
-    width = min(max((len(text) for text, _ in fields), default=0), 60)
+    width = min(max((len(text) for text, _ in fields), default=0), 44)
     for text, field in fields:
         comment = comments.get(field, "")
         lines.append(f"    {text:<{width}}  # {comment}" if comment else f"    {text}")

@@ -273,7 +273,7 @@ def _remember(own: dict[str, dict[str, dict[str, object]]]) -> None:
         direction = said["direction"]
         if direction not in ("minimize", "maximize"):
             raise KeyError(f"direction of {name}")
-        OBJECTIVES.remember(Objective(name, str(said["unit"]), direction, cheap=True))  # type: ignore[arg-type]
+        OBJECTIVES.remember(Objective(name, str(said["unit"]), direction, cheap=True))
     for name, said in own.get("runtimes", {}).items():
         takes, precisions = said["takes"], said["precisions"]
         if takes not in ("onnx", "network") or not isinstance(precisions, list):

@@ -65,19 +65,22 @@ class BlockCase:
         """Return the module, with the weights of a seed."""
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
-            config = config_class(self.part)(**self.fields)
-            made: nn.Module = self.part(self.in_shape, *([N_OUTPUTS] if self.is_head else []), config)
-        return made
+            return self._built()
 
     def settled(self) -> nn.Module:
         """Return it in eval mode, with norms that have seen data and no parameter left at zero, as after training."""
-        module = self.make()
-        drawn = torch.Generator().manual_seed(0)
         with torch.no_grad(), torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)
+            module = self._built()
             for parameter in module.parameters():
-                parameter += 0.1 * torch.randn(parameter.shape, generator=drawn)
+                parameter.add_(0.1 * torch.randn(parameter.shape))
             module.train()(self.draw(16, seed=2))
         return module.eval()
+
+    def _built(self) -> nn.Module:
+        config = config_class(self.part)(**self.fields)
+        made: nn.Module = self.part(self.in_shape, *([N_OUTPUTS] if self.is_head else []), config)
+        return made
 
     def draw(self, n: int, seed: int = 1) -> Tensor:
         """Return `n` samples, standard normal."""
@@ -268,7 +271,7 @@ def every_parameter_learns(case: BlockCase) -> None:
     module = case.make().train()
     x = case.draw(7).requires_grad_()
     y = _forward(case, module, x)
-    (y * draw(7, tuple(y.shape[1:]))).sum().backward()  # type: ignore[no-untyped-call]  # torch's own
+    (y * draw(7, tuple(y.shape[1:]))).sum().backward()
     need(x.grad is not None, f"{case}: no gradient reaches the input; blocks before it would not learn")
     assert x.grad is not None
     need(x.grad.isfinite().all(), f"{case}: the gradient of the input is not finite")
@@ -345,7 +348,7 @@ def trains_in_bfloat16(case: BlockCase) -> None:
         try:
             with mode:
                 y = module(x)
-            (y.float() * draw(8, tuple(y.shape[1:]), seed=3)).sum().backward()  # type: ignore[no-untyped-call]
+            (y.float() * draw(8, tuple(y.shape[1:]), seed=3)).sum().backward()
         except RuntimeError as error:
             raise ContractBroken(
                 f"{case}: cannot be trained in bfloat16: {' '.join(str(error).split())}; make tensors in the type of "
@@ -423,7 +426,7 @@ def _forward(case: BlockCase, module: nn.Module, x: Tensor) -> Tensor:
         what = " ".join(str(error).split())
         raise ContractBroken(f"{case}: forward fails on {tuple(x.shape)}: {type(error).__name__}: {what}") from error
     need(isinstance(y, Tensor), f"{case}: forward gives a {type(y).__name__}, and has to give one tensor")
-    return y  # type: ignore[no-any-return]  # a tensor, as was seen
+    return y
 
 
 def _choices(config: type[Any]) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from nas.objectives import OBJECTIVES, Objective
 from nas.rng import generator
@@ -20,21 +20,30 @@ Told = tuple[State, tuple[float | None, ...], float]
 
 Tell = Callable[[int, Architecture], Told]
 
+
+# They take plain dicts and lists too, as `_space` does, which their types do not say.
+_choice: Any = Choice
+_when: Any = When
+
+
+def _space(root: Any, forbid: Any = ()) -> Space:
+    """Return a space of a tree as a user writes it: in plain dicts and lists."""
+    return Space(input="vector", root=root, forbid=forbid)
+
+
 TWO = [OBJECTIVES["accuracy"], OBJECTIVES["latency_ms"]]
 SPACES = {
-    "flat": Space(
-        input="vector",
-        root={
+    "flat": _space(
+        {
             "a": [3, 5, 7],
             "b": Integer(8, 64, step=8),
             "c": Float(1e-4, 1.0, log=True),
             "d": Float(0.0, 1.0, step=0.1),
         },
     ),
-    "branched": Space(
-        input="vector",
-        root={
-            "op": Choice(
+    "branched": _space(
+        {
+            "op": _choice(
                 {
                     "conv": {"kernel": [3, 5], "se": [True, False]},
                     "lstm": {"hidden": Integer(1, 300, log=True)},
@@ -44,31 +53,27 @@ SPACES = {
             "act": ["relu", "silu"],
         },
     ),
-    "repeats": Space(
-        input="vector",
-        root={"body": Repeat(Integer(0, 4), Choice({"conv": {"width": Integer(8, 96, step=8)}, "pool": {}}))},
+    "repeats": _space(
+        {"body": Repeat(Integer(0, 4), _choice({"conv": {"width": Integer(8, 96, step=8)}, "pool": {}}))},
     ),
-    "conditional": Space(
-        input="vector",
-        root={
+    "conditional": _space(
+        {
             "stride": [1, 2],
-            "pool": When({"stride": 1}, {"size": Integer(2, 4)}),  # type: ignore[arg-type]
+            "pool": _when({"stride": 1}, {"size": Integer(2, 4)}),
             "rate": Float(0.0, 0.5),
-            "tail": When({"rate": ">0.25"}, {"n": [1, 2, 3]}),  # type: ignore[arg-type]
+            "tail": _when({"rate": ">0.25"}, {"n": [1, 2, 3]}),
         },
     ),
-    "forbidding": Space(
-        input="vector",
-        root={"x": Integer(0, 7), "y": Integer(0, 7)},
-        forbid=({"x": ">3", "y": ">3"}, {"x": 0, "y": 0}),  # type: ignore[arg-type]
+    "forbidding": _space(
+        {"x": Integer(0, 7), "y": Integer(0, 7)},
+        forbid=({"x": ">3", "y": ">3"}, {"x": 0, "y": 0}),
     ),
 }
 """Each kind of tree that a space may be."""
 
-SMALL = Space(
-    input="vector",
-    root={"op": Choice({"conv": {"kernel": [3, 5, 7]}, "rare": {}}), "act": ["relu", "silu", "gelu"]},
-    forbid=({"op": "rare", "act": "gelu"},),  # type: ignore[arg-type]
+SMALL = _space(
+    {"op": _choice({"conv": {"kernel": [3, 5, 7]}, "rare": {}}), "act": ["relu", "silu", "gelu"]},
+    forbid=({"op": "rare", "act": "gelu"},),
 )  # 3 * 3 + 2 = 11 architectures
 
 

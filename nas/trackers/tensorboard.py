@@ -30,7 +30,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         where = Path(self._folder).expanduser() / run.folder.name if self._folder else run.folder / "tensorboard"
-        self._writer = SummaryWriter(str(where))  # type: ignore[no-untyped-call]  # torch's own
+        self._writer = SummaryWriter(str(where))
         rows = ["| setting | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in run.settings.items())]
         self._writer.add_text("run", "\n".join(rows))
 
