@@ -30,7 +30,7 @@ TRACKERS = {
 }
 """Name to module, class, and the package it needs, which is an extra of the tracker's name."""
 
-_LAST_S = 60.0
+_LAST_S = 20.0
 """For what is still to be told when the search is over."""
 
 _FILES = ("config.yaml", "machine.json", "trials.csv", "front.csv", "front.png")
@@ -159,7 +159,8 @@ class _Post:
         self._letters.put(None)
         self._thread.join(seconds)
         if self._thread.is_alive() and self._error is None:
-            self._error = TimeoutError(f"it did not take in the last {self._letters.qsize()} messages in {seconds:g} s")
+            left = self._letters.qsize() + 1
+            self._error = TimeoutError(f"no answer for {seconds:g} s, with {left} messages still to be told")
 
     def _deliver(self) -> None:
         while (letter := self._letters.get()) is not None:

@@ -133,6 +133,7 @@ def test_mlflow_has_a_run_for_the_search_and_one_for_each_training(digits, tmp_p
     from mlflow.tracking import MlflowClient
 
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.chdir(tmp_path)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     own = study(digits, tmp_path / "run")
