@@ -107,7 +107,6 @@ STAYS_LIGHT = {
     "nas.records": TORCH,
     "nas.report": TORCH,
     "nas.plugins": HEAVY,
-    "nas.trackers": {"mlflow", "tensorboard"},
 }
 
 
