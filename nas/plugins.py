@@ -153,22 +153,22 @@ def check_same(recorded: Sequence[PluginId], run: str, *, strict: bool, kinds: S
     Args:
         run: the run's folder, for messages.
         strict: whether one that was changed since is refused: the same choices may now make other networks.
-        kinds: of parts; a plugin that has none of them is not needed. None: all are.
+        kinds: of parts; a plugin that has none of them is not needed. Empty: all are.
     Returns:
         A line for each that was changed since.
     Raises:
         RunError: one is not loaded, or was changed and `strict`.
     """
     here = {plugin.id.name: plugin for plugin in _loaded.values()}
+    needed = [p for p in recorded if not kinds or any(part.startswith(f"{k} ") for part in p.parts for k in kinds)]
+    if missing := [plugin for plugin in needed if plugin.name not in here]:
+        options = " ".join(f"--plugin {plugin.name}" for plugin in missing)
+        raise RunError(
+            f"{run}: this run was made with {' and '.join(map(str, missing))}; give {options}, or in Python "
+            f"nas.load_plugin({missing[0].name!r}): code is never loaded because a run's file names it"
+        )
     changed = []
-    for plugin in recorded:
-        if kinds and not any(part.startswith(f"{kind} ") for part in plugin.parts for kind in kinds):
-            continue
-        if plugin.name not in here:
-            raise RunError(
-                f"{run}: this run was made with {plugin}; give --plugin {plugin.name}, or in Python "
-                f"nas.load_plugin({plugin.name!r}): code is never loaded because a run's file names it"
-            )
+    for plugin in needed:
         now = here[plugin.name].id
         if now.digest != plugin.digest:
             digests = f"digest {plugin.digest}, now {now.digest}"

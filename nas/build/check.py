@@ -21,6 +21,8 @@ SECTIONS: dict[str, Registry] = {"stem": BLOCKS, "body": BLOCKS, "head": HEADS}
 
 _SAMPLES = 50
 
+_OWN = "\n  one of your own is known where its file is named: --plugin FILE.py"
+
 
 def check_parts(space: Space, section: str, table: Registry) -> None:
     """Check each part that `section` of the space may hold against `table`.
@@ -40,7 +42,8 @@ def check_parts(space: Space, section: str, table: Registry) -> None:
         try:
             part = table[name]
         except NasError as error:
-            raise SpaceError(f"{space.where(path)}: {error}") from None
+            own = _OWN if table in (BLOCKS, HEADS) else ""
+            raise SpaceError(f"{space.where(path)}: {error}{own}") from None
         check_fields(space, path, name, fields.fields, getattr(part, "Config", part))
 
 
