@@ -75,7 +75,7 @@ def n_activations(module: nn.Module, in_shape: tuple[int, ...]) -> float:
 
 
 @nas.DATASETS.add("rings")
-def rings(data_root: object, download: bool) -> Arrays:
+def rings(how: object) -> Arrays:
     """600 images of 12 x 12: a ring, a disc or a cross somewhere, in noise."""
     rng = np.random.default_rng(0)  # the same data each time
     y = np.arange(600) % 3

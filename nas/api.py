@@ -64,7 +64,8 @@ class Study:
     Args:
         space: a Space, the name of a shipped one, or the path of a space file.
         plugins: files or modules with parts of your own, see `nas.load_plugin`.
-        data: the name of a data set, the path of a .npz file, or a Task.
+        data: the name of a data set; the path of a .npz file, a folder of images or a .ts file; a function, such as
+            "mine.py:load"; or a Task.
         objectives, budgets, warm_start, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
         rungs: where a training may be stopped: shares of a full one as texts or numbers, one or several; "none".
         out: the run folder; None: `results/<space>-001`, or the first number that is free.
@@ -99,6 +100,7 @@ class Study:
         check_space(self.space)
         data = str(data) if isinstance(data, Path) else data
         self.task = None if isinstance(data, str) else data
+        self._code = True  # who names a function here has it run
         known = {f.name for f in dataclasses.fields(StudyConfig)} - {"trial_time_limit_s"} | {"trial_time_limit"}
         for name in options:
             if name not in known:
@@ -122,6 +124,7 @@ class Study:
         run: str | Path,
         *,
         storage: str | None = None,
+        data: str | Path | None = None,
         task: Task | None = None,
         plugins: Sequence[str | Path] = (),
     ) -> Study:
@@ -129,6 +132,7 @@ class Study:
 
         Args:
             storage: the URL it was made with, where that was not the folder's own file.
+            data: where the data are now, if not where they were; a function that makes them is named again.
             task: the data, where they came as a Task.
             plugins: those the run was made with, unchanged: code is never loaded because a run's file names it.
         Raises:
@@ -140,9 +144,9 @@ class Study:
             load_plugin(plugin)
         check_same(given.pop("plugins"), str(run), strict=True)
         given["trial_time_limit"] = given.pop("trial_time_limit_s")
-        study = cls(**{**given, "data": task or config.data}, out=run, storage=storage)
+        study = cls(**{**given, "data": task or data or config.data}, out=run, storage=storage)
         study.config = replace(study.config, plugins=config.plugins)
-        study.resumed = True
+        study.resumed, study._code = True, data is not None
         return study
 
     def search(
@@ -186,7 +190,7 @@ class Study:
         specs = _texts("track", track, "texts such as ['mlflow']")
         with Tracking(specs, watcher or Quiet(), lambda line: warnings.warn(line, stacklevel=2)) as tracking:
             if self.task is None:
-                self.task = load_data(self.config, download=self.download)
+                self.task = load_data(self.config, download=self.download, code=self._code)
             ended = self._search(limits, tracking, workers, executor)
             self.resumed = True
             if ended == "interrupted":
@@ -231,10 +235,16 @@ class Front:
     """The networks of a run that no other dominates, cheapest first."""
 
     def __init__(
-        self, folder: RunFolder, config: StudyConfig, records: Sequence[TrialRecord], task: Task | None = None
+        self,
+        folder: RunFolder,
+        config: StudyConfig,
+        records: Sequence[TrialRecord],
+        task: Task | None = None,
+        *,
+        code: bool = False,
     ) -> None:
         self.folder, self.config, self.records = folder, config, list(records)
-        self._task = task
+        self._task, self._code = task, code
         self._told_of_plugins = False
         first = next((o for o in config.parsed_objectives() if o.cheap), config.parsed_objectives()[0])
         self.members = sorted(
@@ -253,7 +263,8 @@ class Front:
         """Read a run folder.
 
         Args:
-            data, data_root: where the run's data are now, or the Task itself; None: where they were.
+            data, data_root: where the run's data are now, or the Task itself; None: where they were. A function that
+                makes them is named again.
             budgets: limits on any objective; the front is that of the trials which keep them.
         Raises:
             RunError: there is no run in the folder.
@@ -277,7 +288,7 @@ class Front:
                 if r.state == "complete" and all(b.kept(r.metrics.get(b.objective, float("nan"))) for b in limits)
             ]
             records = mark_front(records, front_numbers(kept, config.parsed_objectives()))
-        return cls(folder, config, records, task)
+        return cls(folder, config, records, task, code=isinstance(data, str | Path))
 
     @property
     def task(self) -> Task:
@@ -286,7 +297,7 @@ class Front:
             from nas.study.session import load_data
 
             self._need_plugins()
-            task = load_data(self.config)
+            task = load_data(self.config, code=self._code)
             self.config.check_data(task.fingerprint(), self.config.data)
             self._task = task
         return self._task

@@ -25,14 +25,20 @@ class Objective:
 
     price: Callable[..., float] | None = field(default=None, compare=False, repr=False)
     """Of one of a user's own: `price(module, in_shape)`, see `Objectives.add`; all others are counted in one go."""
+    enough: float | None = None
+    """A value that is good enough: what is better counts as this. None: better is always better."""
 
     def loss(self, value: float) -> float:
         """Return `value` turned so that less is better.
 
         >>> OBJECTIVES["accuracy"].loss(0.9), OBJECTIVES["macs"].loss(10.0)
         (-0.9, 10.0)
+        >>> replace(OBJECTIVES["macs"], enough=50.0).loss(10.0)
+        50.0
         """
-        return value if self.direction == "minimize" else -value
+        if self.direction == "minimize":
+            return value if self.enough is None else max(value, self.enough)
+        return -value if self.enough is None else max(-value, -self.enough)
 
     def told_loss(self, value: float) -> float:
         """Return what a sampler is told of `value`, less is better: of what only training tells, the logarithm.
@@ -44,9 +50,10 @@ class Objective:
         >>> OBJECTIVES["accuracy"].told_loss(0.9) == math.log(1 - 0.9), OBJECTIVES["macs"].told_loss(10.0)
         (True, 10.0)
         """
+        loss = self.loss(value)
         if self.cheap:
-            return self.loss(value)
-        error = 1 - value if self.direction == "maximize" else value
+            return loss
+        error = 1 + loss if self.direction == "maximize" else loss
         return math.log(max(error, _LEAST_ERROR))
 
 

@@ -20,7 +20,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def data_options(command: _Command) -> _Command:
     """Let a command be told where the data of a run are now."""
     root = click.option("--data-root", metavar="DIR", help="Folder of named data sets.  [default: the search's]")
-    data = click.option("--data", help="Where the run's data are now; the same data.  [default: where they were]")
+    help_text = "Where the run's data are now; a function that makes them is named again.  [default: where they were]"
+    data = click.option("--data", metavar="SPEC", help=help_text)
     return data(root(command))
 
 
@@ -60,6 +61,43 @@ def say_plugins(found: Front) -> None:
     """
     for line in found.changed_plugins():
         click.echo(line, err=True)
+
+
+DATA = "a named data set, a .npz file, a folder of images, a .ts file, or mine.py:function (docs/data.md)"
+
+"""What `--data` may be, in a few words."""
+
+READING = ("data", "data_root", "resolution", "channels", "length")
+"""The names of `reading_options`."""
+
+
+def _number(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def reading_options(command: _Command) -> _Command:
+    """Let a command be told what data to read, and what is done to them on the way."""
+    for option in (
+        click.option(
+            "--length",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Cut sequences at the end, or pad them there with zeros, to N steps.",
+        ),
+        click.option(
+            "--channels", type=click.Choice(["1", "3"]), callback=_number, help="Make images grey (1) or RGB (3)."
+        ),
+        click.option(
+            "--resolution",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Resize images to N x N: the shorter side, then the centre.",
+        ),
+        click.option("--data-root", metavar="DIR", help="Folder of named data sets.  [default: data]"),
+        click.option("--data", metavar="SPEC", help=f"What to learn: {DATA}.  [default: digits]"),
+    ):
+        command = option(command)
+    return command
 
 
 def targets_option(help_text: str) -> Callable[[_Command], _Command]:

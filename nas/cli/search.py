@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.group import given_plugins, plugin_option
+from nas.cli.group import given_plugins, plugin_option, reading_options
 from nas.cli.numbers import large
 from nas.errors import NasError
 from nas.objectives import OBJECTIVES
@@ -27,10 +27,13 @@ DEFAULT_SECONDS = 180.0
 
 @click.command()
 @click.argument("space", required=False)
-@click.option("--data", help="digits, fashion_mnist, or a .npz file with x_train and y_train.  [default: digits]")
-@click.option("--data-root", metavar="DIR", help="Folder of data sets that come as files.  [default: data]")
+@reading_options
 @click.option("--download", is_flag=True, help="Fetch a named data set into --data-root if it is not there.")
-@click.option("--val-share", type=float, help="Share of the training data that judges candidates.  [default: 0.2]")
+@click.option(
+    "--val-share",
+    type=float,
+    help="Share of the training data that judges candidates.  [default: the data's own validation split, else 0.2]",
+)
 @click.option(
     "-o",
     "--objective",
@@ -41,6 +44,12 @@ DEFAULT_SECONDS = 180.0
 )
 @click.option(
     "-b", "--budget", "budgets", multiple=True, help="A hard limit, e.g. 'latency_ms<=2'; repeat for several."
+)
+@click.option(
+    "--enough",
+    multiple=True,
+    metavar="LIMIT",
+    help="What is good enough of an objective, e.g. 'latency_ms<=0.1'; better counts as that. Repeat for several.",
 )
 @click.option(
     "-n", "--trials", type=click.IntRange(min=1), help="End at so many trained networks, earlier ones included."
@@ -182,6 +191,7 @@ def search(
                     resume=resume,
                     watcher=tracking,
                     download=download,
+                    code="data" in chosen,
                     workers=workers,
                     executor=executor,
                 )

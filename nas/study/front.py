@@ -74,6 +74,5 @@ def relative_hypervolume(complete: Sequence[TrialRecord], objectives: Sequence[O
 
 
 def _scaled(objective: Objective, value: float) -> float:
-    if objective.cheap and value > 0:
-        value = float(np.log10(value))
-    return objective.loss(value)
+    loss = objective.loss(value)
+    return float(np.log10(loss)) if objective.cheap and loss > 0 else loss

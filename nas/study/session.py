@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shlex
 import shutil
 import time
 import uuid
@@ -15,8 +16,8 @@ from pathlib import Path
 
 import sqlalchemy
 
-from nas.data import Task, load_task, write_shared
-from nas.errors import NasError, RunError
+from nas.data import Task, is_code, load_task, write_shared
+from nas.errors import DataError, NasError, RunError
 from nas.measure import open_meter, opened
 from nas.measure.price import Pricer
 from nas.objectives import Objective, thresholds
@@ -52,12 +53,20 @@ _RUN_ID = "run_id"
 """The study's attribute that says whose it is."""
 
 
-def load_data(config: StudyConfig, *, download: bool = False) -> Task:
+def load_data(config: StudyConfig, *, download: bool = False, code: bool = False) -> Task:
     """Return the task of a study, its validation split included.
 
+    Args:
+        code: whether `config.data` may be a function that is imported and run. Only where the user has just named it:
+            a config that was read from a run folder may come from somebody else.
     Raises:
-        DataError: data that are not there or cannot be learned from.
+        DataError: data that are not there, cannot be learned from, or come from code that nobody named here.
     """
+    if is_code(config.data) and not code:
+        raise DataError(
+            f"the data of this run come from code, {config.data!r}, and code is not run because a file names it; give "
+            f"--data {shlex.quote(config.data)} again to run it (in Python: data={config.data!r})"
+        )
     return load_task(
         config.data,
         input=config.space.input,
@@ -65,6 +74,9 @@ def load_data(config: StudyConfig, *, download: bool = False) -> Task:
         val_share=config.val_share,
         data_root=config.data_root,
         download=download,
+        resolution=config.resolution,
+        channels=config.channels,
+        length=config.length,
     )
 
 
@@ -79,6 +91,7 @@ def open_search(
     resume: bool = False,
     watcher: Watcher | None = None,
     download: bool = False,
+    code: bool = False,
     workers: int | None = None,
     executor: str = "local",
 ) -> Iterator[Search]:
@@ -87,6 +100,7 @@ def open_search(
     Torch uses one thread meanwhile, which is what makes a run repeatable, and memory beyond what is free raises.
 
     Args:
+        download, code: as for `load_data`, where there is no `task`.
         workers: processes that train; 1: this one. What a trial finds does not depend on it, the order of trials does.
             None: 1 here, and on a cluster as many as it has room for.
         executor: "local", or "ray" or "ray:ADDRESS" for a Ray cluster.
@@ -127,7 +141,7 @@ def open_search(
     else:
         earlier = read_earlier(config.warm_start, config.space, objectives, folder)
     if task is None:
-        task = load_data(config, download=download)
+        task = load_data(config, download=download, code=code)
     fingerprint = task.fingerprint()
     if before is not None:
         before.check_data(fingerprint, config.data)

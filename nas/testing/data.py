@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nas.data import DATASETS, Arrays, Task, load_task
+from nas.data.reading import Reading
 from nas.errors import NasError
 from nas.testing.broken import ContractBroken, need
 
@@ -26,7 +27,7 @@ def check_dataset(name: str, data_root: str | Path = "data") -> None:
         ContractBroken: what it does not keep.
         DataError: its files are not there.
     """
-    first, second = (DATASETS[name](Path(data_root), False) for _ in range(2))
+    first, second = (DATASETS[name](Reading(data_root=Path(data_root))) for _ in range(2))
     need(isinstance(first, Arrays), f"{name}: its function returns {type(first).__name__}; return nas.data.Arrays(...)")
     for part in ("x_train", "y_train", "x_test", "y_test"):
         a, b = getattr(first, part), getattr(second, part)

@@ -54,7 +54,7 @@ def test_check_says_of_each_part_whether_it_is_ok(own_parts, tmp_path):
 
 def test_check_says_where_a_part_fails(own_parts, tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text("import nas\n@nas.DATASETS.add('odd')\ndef odd(data_root, download):\n    return 1 / 0\n")
+    path.write_text("import nas\n@nas.DATASETS.add('odd')\ndef odd(how):\n    return 1 / 0\n")
     result = run("check", path)
     assert result.exit_code == 1
     assert f"data set odd: broken\n  ZeroDivisionError: division by zero\n  {path}: line 4" in result.output

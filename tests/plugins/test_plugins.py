@@ -18,7 +18,7 @@ TINY = '''\
 import nas
 
 @nas.DATASETS.add("{name}")
-def read(data_root, download):
+def read(how):
     """Nothing."""
 '''
 

@@ -206,7 +206,7 @@ def test_other_kinds_are_looked_at_where_they_are_filed():
         nas.SAMPLERS.add("broken")(lambda space: None)
     with pytest.raises(NasError, match=r"its argument n has no default"):
         nas.SAMPLERS.add("broken")(lambda space, objectives, n, gated=False: None)
-    with pytest.raises(NasError, match=r"write def broken\(data_root, download\)"):
+    with pytest.raises(NasError, match=r"write def broken\(how\)"):
         nas.DATASETS.add("broken")(lambda: None)
     with pytest.raises(NasError, match="must be a class that inherits OnnxTaker or NetworkTaker"):
         nas.RUNTIMES.add("broken")(dict)
@@ -314,15 +314,15 @@ def test_data_at_fault_are_noticed():
     x, y = np.random.default_rng(0).normal(size=(60, 5)), np.arange(60) % 3
 
     @nas.DATASETS.add("changing")
-    def changing(data_root, download):
+    def changing(how):
         return Arrays(name="c", where="c", x_train=np.random.default_rng().normal(size=(60, 5)), y_train=y)
 
     @nas.DATASETS.add("wrong")
-    def wrong(data_root, download):
+    def wrong(how):
         return x, y
 
     @nas.DATASETS.add("unpaired")
-    def unpaired(data_root, download):
+    def unpaired(how):
         return Arrays(name="u", where="u", x_train=x, y_train=y[1:])
 
     for name, words in (
