@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -19,6 +20,8 @@ from nas.durations import seconds
 from nas.errors import NasError, did_you_mean
 from nas.objectives import Budget, parse_objective
 from nas.pareto import choose, parse_rule, spread
+from nas.plugins import check_same
+from nas.plugins import load as load_plugin
 from nas.records import COLUMNS, TrialRecord, mark_front, summary, write_csv
 from nas.retrain import Retrained, read_retrained
 from nas.retrain.watch import Unwatched
@@ -38,7 +41,8 @@ if TYPE_CHECKING:
     from nas.measure import OpenMeter
     from nas.measured import MeasuredTrial
     from nas.ship import Shipped
-    from nas.study.loop import Watcher
+    from nas.study.loop import Ended, Limits, Watcher
+    from nas.trackers import Tracking
     from nas.training import EpochLog
 
 MOST_WORKERS = 1000
@@ -63,6 +67,7 @@ class Study:
 
     Args:
         space: a Space, the name of a shipped one, or the path of a space file.
+        plugins: files or modules with parts of your own, see `nas.load_plugin`.
         data: the name of a data set; the path of a .npz file, a folder of images or a .ts file; a function, such as
             "mine.py:load"; or a Task.
         objectives, budgets, warm_start, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
@@ -88,10 +93,13 @@ class Study:
         storage: str | None = None,
         download: bool = False,
         trial_time_limit: float | str | None = None,
+        plugins: Sequence[str | Path] = (),
         **options: Any,
     ) -> None:
         from nas.study.check import check_space
 
+        for plugin in _texts("plugins", plugins, "files or modules such as ['my_blocks.py']", (Path,)):
+            load_plugin(plugin)
         self.space = space if isinstance(space, Space) else find_space(space)
         check_space(self.space)
         data = str(data) if isinstance(data, Path) else data
@@ -122,6 +130,7 @@ class Study:
         storage: str | None = None,
         data: str | Path | None = None,
         task: Task | None = None,
+        plugins: Sequence[str | Path] = (),
     ) -> Study:
         """Return the study of a run folder, to go on with it.
 
@@ -129,13 +138,18 @@ class Study:
             storage: the URL it was made with, where that was not the folder's own file.
             data: where the data are now, if not where they were; a function that makes them is named again.
             task: the data, where they came as a Task.
+            plugins: those the run was made with, unchanged: code is never loaded because a run's file names it.
         Raises:
-            RunError: there is no run in the folder.
+            RunError: there is no run in the folder, or a plugin is missing or was changed since.
         """
         config = RunFolder(run).read_config()
         given = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        for plugin in _texts("plugins", plugins, "files or modules such as ['my_blocks.py']", (Path,)):
+            load_plugin(plugin)
+        check_same(given.pop("plugins"), str(run), strict=True)
         given["trial_time_limit"] = given.pop("trial_time_limit_s")
         study = cls(**{**given, "data": task or data or config.data}, out=run, storage=storage)
+        study.config = dataclasses.replace(study.config, plugins=config.plugins)
         study.resumed, study._code = True, data is not None
         return study
 
@@ -148,6 +162,7 @@ class Study:
         workers: int | None = None,
         executor: str = "local",
         watcher: Watcher | None = None,
+        track: Sequence[str] = (),
     ) -> Front:
         """Search until so many trials are trained (of this study, earlier ones included) or the time is over.
 
@@ -157,12 +172,14 @@ class Study:
             plateau: end after so many trainings that did not add to the hypervolume of the front.
             workers: processes that train, one core each; None or 1: this one. A script that asks for more keeps what
                 it does under `if __name__ == "__main__":`, since each of them imports it.
+            track: where to follow it: "tensorboard", "tensorboard:DIR", "mlflow", "mlflow:URI"; several if you like.
             executor: "local", or "ray" or "ray:ADDRESS" for a Ray cluster, by default with all that it has room for.
         Returns:
             The front found so far; call again to go on.
         """
-        from nas.study.loop import Limits
-        from nas.study.session import load_data, open_search
+        from nas.study.loop import Limits, Quiet
+        from nas.study.session import load_data
+        from nas.trackers import Tracking
 
         if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials < 1):
             raise NasError(f"trials must be an integer of at least 1, got {trials!r}")
@@ -172,8 +189,23 @@ class Study:
         if trials is None and time_limit is None and plateau is None:
             trials = 50
         limits = Limits(trials, None if time_limit is None else seconds(time_limit), plateau)
-        if self.task is None:
-            self.task = load_data(self.config, download=self.download, code=self._code)
+        specs = _texts("track", track, "texts such as ['mlflow']")
+        with Tracking(specs, watcher or Quiet(), lambda line: warnings.warn(line, stacklevel=2)) as tracking:
+            if self.task is None:
+                self.task = load_data(self.config, download=self.download, code=self._code)
+            ended = self._search(limits, tracking, workers, executor)
+            self.resumed = True
+            if ended == "interrupted":
+                raise KeyboardInterrupt  # everything finished is kept; the script is to stop all the same
+            front = Front.load(self.folder.path, data=self.task)
+            if front.members:
+                front.plot()
+        return front
+
+    def _search(self, limits: Limits, tracking: Tracking, workers: int | None, executor: str) -> Ended:
+        """Open the search, run it, and close it."""
+        from nas.study.session import open_search
+
         with open_search(
             self.config,
             self.folder,
@@ -181,18 +213,12 @@ class Study:
             task=self.task,
             storage_url=self.storage,
             resume=self.resumed,
-            watcher=watcher,
+            watcher=tracking,
             workers=workers,
             executor=executor,
         ) as search:
-            ended = search.run()
-        self.resumed = True
-        if ended == "interrupted":
-            raise KeyboardInterrupt  # everything finished is kept; the script is to stop all the same
-        front = Front.load(self.folder.path, data=self.task)
-        if front.members:
-            front.plot()
-        return front
+            tracking.begin(search)
+            return search.run()
 
 
 def _check_workers(workers: object) -> None:
@@ -227,6 +253,7 @@ class Front:
     ) -> None:
         self.folder, self.config, self.records = folder, config, list(records)
         self._task, self._code = task, code
+        self._told_of_plugins = False
         first = next((o for o in config.parsed_objectives() if o.cheap), config.parsed_objectives()[0])
         self.members = sorted(
             (Member(self, r) for r in records if r.on_front), key=lambda m: first.loss(m.metrics[first.name])
@@ -277,6 +304,7 @@ class Front:
         if self._task is None:
             from nas.study.session import load_data
 
+            self._need_plugins()
             task = load_data(self.config, code=self._code)
             self.config.check_data(task.fingerprint(), self.config.data)
             self._task = task
@@ -364,6 +392,7 @@ class Front:
         if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
             raise NasError(f"epochs must be an integer of at least 1, got {epochs!r}")
         _check_workers(workers)
+        self._need_plugins()
         chosen = {m.record.number: m for m in (self.members if members is None else members)}
         if not chosen:
             raise NasError(f"{self.folder.path}: there is no network to retrain")
@@ -436,6 +465,23 @@ class Front:
         write_page(path, story)
         return path
 
+    def changed_plugins(self) -> list[str]:
+        """Return a line for each plugin that builds, reads data or measures and has changed since the run was made.
+
+        Raises:
+            RunError: one is not loaded; see `nas.load_plugin`.
+        """
+        self._told_of_plugins = True
+        kinds = ("block", "head", "data set", "runtime")
+        return check_same(self.config.plugins, str(self.folder.path), strict=False, kinds=kinds)
+
+    def _need_plugins(self) -> None:
+        """Check that code of a user's own is there, and warn where it has changed, once."""
+        told = self._told_of_plugins
+        for line in self.changed_plugins():
+            if not told:
+                warnings.warn(line, stacklevel=3)
+
     def meters(self) -> dict[str, OpenMeter]:
         """Return the meters of the run, by name of the price, with its calibrations. Use each in a `with` block.
 
@@ -444,6 +490,7 @@ class Front:
         """
         from nas.study.meters import open_meters
 
+        self._need_plugins()
         return open_meters(self.config, self.folder)
 
     def measure(
@@ -463,6 +510,7 @@ class Front:
         from nas.measured import measure_trials, run_meters, write_measured
         from nas.study.limits import training_process
 
+        self._need_plugins()
         chosen = self.members if members is None else members
         with training_process(), opened(run_meters(self.config, self.folder, targets)) as meters:
             found = measure_trials(self.config, [m.record for m in chosen], self.task, self.folder, meters)
@@ -511,6 +559,7 @@ class Member:
         """
         from nas.ship import load_network
 
+        self.front._need_plugins()
         return load_network(self.front.config, self.record, self.front.task, self.front.folder)[1]
 
     @property
@@ -564,6 +613,7 @@ class Member:
         from nas.ship import ship
         from nas.study.limits import training_process
 
+        self.front._need_plugins()
         with training_process(), opened(self.front.meters()) as meters:
             return ship(
                 self.front.config,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from nas.errors import RunError, SpaceError
-from nas.objectives import LATENCY, PRICES, Measurement, Prices, is_latency
+from nas.objectives import LATENCY, OBJECTIVES, PRICES, Measurement, Prices, is_latency
 from nas.space import Architecture
 
 State: TypeAlias = Literal["complete", "over_budget", "stopped_early", "duplicate", "failed"]
@@ -176,8 +176,9 @@ class TrialRecord:
         Raises:
             ValueError, KeyError: the row is not one of ours.
         """
+        own = [name for name, o in OBJECTIVES.items() if o.cheap and name not in PRICES]
         targets = [name for name in row if name.startswith(f"{LATENCY}@") and not name.endswith(("_low", "_high"))]
-        prices = {name: Measurement.exact(float(row[name])) for name in (*PRICES, *targets) if row.get(name)}
+        prices = {name: Measurement.exact(float(row[name])) for name in (*PRICES, *own, *targets) if row.get(name)}
         for name in filter(is_latency, prices):
             _, low, high = latency_columns(name)
             if row.get(low):

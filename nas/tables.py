@@ -59,7 +59,7 @@ def _front_table(
 ) -> Table:
     further = [name for name in found.config.latencies() if name not in PRICES]
     trained = [o.name for o in found.config.parsed_objectives() if not o.cheap]
-    prices = [PRICES[0], *further, *PRICES[1:]]
+    prices = [PRICES[0], *further, *PRICES[1:], *found.config.own_prices()]
     if not everything:
         prices = [name for name in prices if name in found.config.objectives]
     knee = found.pick("knee").record.number if found.members else None

@@ -9,6 +9,7 @@ from nas.cli.export import export
 from nas.cli.front import front
 from nas.cli.group import Commands
 from nas.cli.measure import measure
+from nas.cli.parts import blocks, check, plugins
 from nas.cli.report import report
 from nas.cli.retrain import retrain
 from nas.cli.search import search
@@ -32,5 +33,8 @@ def main() -> None:
     """
 
 
-for command in (search, front, report, dashboard, retrain, export, measure, space_command):  # in the order of use
+for command in (
+    *(search, front, report, dashboard, retrain, export, measure, space_command),  # in the order of use
+    *(blocks, check, plugins),
+):
     main.add_command(command)

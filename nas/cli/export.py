@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.group import data_options, pick_option, say_notices
+from nas.cli.group import data_options, pick_option, plugin_option, say_notices, say_plugins
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @data_options
+@plugin_option
 def export(
     run: str,
     picks: tuple[str, ...],
@@ -54,6 +55,7 @@ def export(
     if whole and picks:
         raise click.UsageError("--pick and --front exclude each other")
     found = Front.load(run, data=data, data_root=data_root)
+    say_plugins(found)
     members = found.members if whole else found.pick_all(picks or ["knee"])
     if not members:
         raise NasError(f"{run}: there is no front to export")

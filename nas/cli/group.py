@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +12,7 @@ import click
 from nas.errors import NasError
 
 if TYPE_CHECKING:
-    from nas.api import Member
+    from nas.api import Front, Member
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -22,6 +23,44 @@ def data_options(command: _Command) -> _Command:
     help_text = "Where the run's data are now; a function that makes them is named again.  [default: where they were]"
     data = click.option("--data", metavar="SPEC", help=help_text)
     return data(root(command))
+
+
+def plugin_option(command: _Command) -> _Command:
+    """Let a command be given parts of the user's own, before anything else of it is looked at."""
+
+    def load(ctx: click.Context, option: click.Parameter, specs: tuple[str, ...]) -> None:
+        if specs and not ctx.resilient_parsing:
+            from nas import plugins
+
+            for spec in specs:
+                plugins.load(spec)
+
+    return click.option(
+        "--plugin",
+        multiple=True,
+        metavar="FILE.py|MODULE",
+        is_eager=True,
+        expose_value=False,
+        callback=load,
+        help="Blocks, samplers, runtimes, data sets, objectives of your own (docs/plugins.md); repeat for several.",
+    )(command)
+
+
+def given_plugins() -> str:
+    """Return the options that name the plugins of this process again, a blank in front of each."""
+    from nas import plugins
+
+    return "".join(f" --plugin {shlex.quote(plugin.spec)}" for plugin in plugins.loaded())
+
+
+def say_plugins(found: Front) -> None:
+    """Say which plugins have changed since a run was made.
+
+    Raises:
+        RunError: one is not loaded.
+    """
+    for line in found.changed_plugins():
+        click.echo(line, err=True)
 
 
 DATA = "a named data set, a .npz file, a folder of images, a .ts file, or mine.py:function (docs/data.md)"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nas.cli.group import data_options, pick_option, targets_option
+from nas.cli.group import data_options, pick_option, plugin_option, say_plugins, targets_option
 from nas.errors import NasError
 
 
@@ -21,6 +21,7 @@ from nas.errors import NasError
 @click.option("--shape", metavar="SIZES", help="Of a file that leaves axes open: one sample, e.g. 3,32,32.")
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write the table as CSV here.")
 @data_options
+@plugin_option
 def measure(
     what: str,
     targets: tuple[str, ...],
@@ -61,6 +62,7 @@ def _measure_run(
     from nas.tables import print_measured
 
     found = Front.load(run, data=data, data_root=data_root)
+    say_plugins(found)
     members = found.pick_all(picks) if picks else found.members
     if not members:
         raise NasError(f"{run}: there is no front to measure")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.group import RULES, data_options, pick_option, say_notices
+from nas.cli.group import RULES, data_options, pick_option, plugin_option, say_notices, say_plugins
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ interrupted goes on when the command is given again; what is finished stays, and
 )
 @click.option("--overwrite", is_flag=True, help="Begin anew; what is finished stays until the new one is.")
 @data_options
+@plugin_option
 def retrain(
     run: str,
     picks: tuple[str, ...],
@@ -71,6 +72,7 @@ def retrain(
     if (whole or n_members is not None) and picks:
         raise click.UsageError("--pick excludes --front and --members, which take networks from the front")
     found = Front.load(run, data=data, data_root=data_root)
+    say_plugins(found)
     members = _chosen(found, picks, whole, n_members)
     telling = _Telling(members, seeds)
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.group import READING, reading_options, targets_option
+from nas.cli.group import READING, plugin_option, reading_options, targets_option
 from nas.cli.numbers import large
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @reading_options
 @click.option("--shape", metavar="SIZES", help="Instead of data: one sample, e.g. 3,32,32.")
 @click.option("--classes", type=click.IntRange(min=1), help="With --shape: the number of outputs.  [default: 10]")
+@plugin_option
 @click.option("-t", "--time-limit", metavar="TIME", help="No sample is begun after this.  [default: 60s]")
 def space_command(
     space: str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +14,16 @@ from nas.data.split import hold_out
 from nas.errors import DataError
 from nas.registry import Registry
 
-DATASETS = Registry[Callable[[Reading], Arrays]]("data set")
+
+def _check_reader(name: str, part: Callable[[Reading], Arrays]) -> None:
+    if not callable(part):
+        raise ValueError(f"must be a function that reads it, got {part!r}")
+    found = list(inspect.signature(part).parameters)
+    if len(found) != 1:
+        raise ValueError(f"its function takes ({', '.join(found)}); write def {name}(how), see nas.data.reading")
+
+
+DATASETS = Registry[Callable[[Reading], Arrays]]("data set", _check_reader)
 """Name to `read(how)`."""
 
 

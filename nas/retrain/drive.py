@@ -16,6 +16,7 @@ import torch
 from nas.data import write_shared
 from nas.errors import RunError, TrialFailed
 from nas.measure.quiet import Pause
+from nas.plugins import loaded
 from nas.records import TrialRecord, summary
 from nas.retrain.card import make_card, write_card
 from nas.retrain.folder import RetrainFolder
@@ -192,7 +193,7 @@ class Retraining:
                 yield here
             return
         write_shared(whole, self._run.retrained / DATA)
-        start = partial(prepare, self._config, self._run.retrained / DATA, self._slots)
+        start = partial(prepare, self._config, self._run.retrained / DATA, self._slots, plugins=loaded())
         with Local(start, self._slots, self._told) as local:
             yield local
 

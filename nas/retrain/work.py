@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from nas.training.device import device_of
 
 if TYPE_CHECKING:
     from nas.data import Task
+    from nas.plugins import Plugin
     from nas.training import EpochLog
 
 
@@ -39,13 +41,14 @@ class SeedJob(Job):
         return f"trial {self.trial}, seed {self.seed + 1}"
 
 
-def prepare(config: StudyConfig, folder: Path, slots: int, slot: int) -> Runner:
+def prepare(config: StudyConfig, folder: Path, slots: int, slot: int, *, plugins: Sequence[Plugin] = ()) -> Runner:
     """Make this process one of `slots` that train; see `nas.study.jobs.Prepare`.
 
     Args:
         folder: where `write_shared` put the data, of which the training samples are all that a network is trained on.
+        plugins: what the process of the command has loaded.
     """
-    return partial(work, config, ready(config, folder, slots, slot))
+    return partial(work, config, ready(config, folder, slots, slot, plugins))
 
 
 def prepare_here(config: StudyConfig, task: Task, slot: int) -> Runner:

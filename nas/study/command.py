@@ -46,6 +46,7 @@ def search_commands(config: StudyConfig, searches: Sequence[Mapping[str, Any]], 
     words += [word for text in config.enough for word in ("--enough", text)]
     words += [word for share in config.rungs if share != "auto" for word in ("--rung", share)]
     words += [word for run in config.warm_start for word in ("--warm-start", run)]
+    words += [word for plugin in config.plugins for word in ("--plugin", plugin.name)]
     for name, option in _OPTIONS.items():
         value = getattr(config, name)
         if value != _default(name):

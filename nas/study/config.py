@@ -10,8 +10,11 @@ import yaml
 
 from nas.data import SUBSETS
 from nas.errors import BudgetError, NasError, RunError, did_you_mean
+from nas.measure.runtimes import RUNTIMES
+from nas.measure.runtimes.base import remember
 from nas.measure.target import Target
-from nas.objectives import LATENCY, Budget, Objective, is_latency, parse_objective
+from nas.objectives import LATENCY, OBJECTIVES, Budget, Objective, is_latency, own_prices, parse_objective
+from nas.plugins import PluginId
 from nas.records import latency_columns, write_text
 from nas.space import Space
 from nas.space.write import Dumper
@@ -20,7 +23,7 @@ from nas.training.fidelity import FULL, Rung, rungs
 
 _NO_DIFFERENCE = (
     *("space", "data", "data_root", "data_fingerprint", "run_id", "study_name"),
-    *("trial_time_limit_s", "device"),
+    *("trial_time_limit_s", "device", "plugins"),
 )
 """Compared otherwise (the space, the data, the run), or free to change."""
 
@@ -103,6 +106,9 @@ class StudyConfig:
 
     trial_time_limit_s: float | None = None
     """A training that takes longer is a failed trial, and one that is sure to is not begun."""
+
+    plugins: tuple[PluginId, ...] = ()
+    """Those that were loaded in the process of the search, for the record: nothing is loaded because it stands here."""
 
     run_id: str = field(default="", compare=False)
     """What tells this run from all others; the storage keeps it too. Empty before a search, and in old runs."""
@@ -188,7 +194,11 @@ class StudyConfig:
     def columns(self) -> list[str]:
         """Return the columns of `trials.csv` that are this study's own, in their order."""
         further = [column for name in self.latencies() if name != LATENCY for column in latency_columns(name)]
-        return [*further, *self.space.slots]
+        return [*further, *self.own_prices(), *self.space.slots]
+
+    def own_prices(self) -> list[str]:
+        """Return the objectives of a user's own that are known before training, as `Objectives.add` files them."""
+        return own_prices([*self.objectives, *(budget.objective for budget in self.parsed_budgets())])
 
     def parsed_objectives(self) -> tuple[Objective, ...]:
         """Return the objectives themselves."""
@@ -214,8 +224,9 @@ class StudyConfig:
         plain = {
             f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v
             for f in dataclasses.fields(self)
-            if f.name != "space"
+            if f.name not in ("space", "plugins")
         }
+        plain |= _described(self)
         head = yaml.dump({"nas": version, "space_name": self.space.name, **plain}, Dumper=Dumper, sort_keys=False)
         body = "".join(f"  {line}\n" for line in self.space.to_yaml().splitlines())
         write_text(path, f"{head}space: |\n{body}")
@@ -234,7 +245,9 @@ class StudyConfig:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunError(f"{path}: not YAML: {error}") from None
         try:
-            fields = {name: value for name, value in plain.items() if name not in ("nas", "space_name", "space")}
+            fields = {name: value for name, value in plain.items() if name not in ("nas", "space_name", "space", "own")}
+            fields["plugins"] = tuple(PluginId.from_dict(kept) for kept in fields.get("plugins", ()))
+            _remember(plain.get("own", {}))
             fields.setdefault("rungs", ["none"])  # version 0.1.0 trained all in full
             space = parse(plain["space"], f"{path}:space", str(plain["space_name"]))
             return cls(space=space, **fields)
@@ -265,6 +278,39 @@ class StudyConfig:
             if f.name not in _NO_DIFFERENCE and mine != theirs:
                 found.append(f"{f.name}: {_said(theirs)} instead of {_said(mine)}")
         return found
+
+
+def _described(config: StudyConfig) -> dict[str, object]:
+    """Return what a file has to say of the plugins and of a user's own objectives and runtimes, if there are any.
+
+    With it the figures of a run can be read, picked from and drawn by somebody who does not have the code.
+    """
+    objectives = {
+        name: {"unit": OBJECTIVES[name].unit, "direction": OBJECTIVES[name].direction} for name in config.own_prices()
+    }
+    used = {Target.parse(target).runtime for target in config.latencies().values()}
+    runtimes = {
+        name: {"takes": RUNTIMES[name].takes, "precisions": list(RUNTIMES[name].precisions)}
+        for name in sorted(used)
+        if RUNTIMES.own(name)
+    }
+    own = {"objectives": objectives, "runtimes": runtimes} if objectives or runtimes else {}
+    plugins = [plugin.to_dict() for plugin in config.plugins]
+    return {name: value for name, value in (("plugins", plugins), ("own", own)) if value}
+
+
+def _remember(own: dict[str, dict[str, dict[str, object]]]) -> None:
+    """Undo `_described`: have names for what is a user's own."""
+    for name, said in own.get("objectives", {}).items():
+        direction = said["direction"]
+        if direction not in ("minimize", "maximize"):
+            raise KeyError(f"direction of {name}")
+        OBJECTIVES.remember(Objective(name, str(said["unit"]), direction, cheap=True))
+    for name, said in own.get("runtimes", {}).items():
+        takes, precisions = said["takes"], said["precisions"]
+        if takes not in ("onnx", "network") or not isinstance(precisions, list):
+            raise KeyError(f"runtime {name}")
+        remember(name, str(takes), tuple(map(str, precisions)))
 
 
 def _folders(given: object) -> tuple[str, ...]:

@@ -19,10 +19,11 @@ from nas.errors import DataError, NasError, RunError
 from nas.measure import open_meter, opened
 from nas.measure.price import Pricer
 from nas.objectives import Objective, thresholds
+from nas.plugins import check_same, loaded, together
 from nas.records import read_json, write_json
 from nas.rng import generator
 from nas.samplers import Price, make_sampler
-from nas.study.check import check_space, check_targets, check_task
+from nas.study.check import check_prices, check_space, check_targets, check_task
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration
 from nas.study.evaluate import Evaluator
@@ -110,6 +111,10 @@ def open_search(
             "this script was begun once more, by a worker of the search that it starts; keep the search under "
             "'if __name__ == \"__main__\":', since workers import the script, or use workers=1"
         )
+    before = folder.read_config() if resume else None
+    if before is not None:
+        check_same(before.plugins, str(folder.path), strict=True)
+    config = replace(config, plugins=together(config.plugins))
     check_space(config.space)
     check_targets(config.space, config.latencies().values())
     place, _, address = executor.partition(":")
@@ -124,7 +129,6 @@ def open_search(
     if place == "ray":
         open_one = partial(open_on_ray, address=address or None)
     meters = {name: open_one(target) for name, target in config.latencies().items()}
-    before = folder.read_config() if resume else None
     if before is not None:
         _check_same(before, config, folder)
         config = replace(config, rungs=before.rungs)
@@ -140,6 +144,7 @@ def open_search(
     config = settled(replace(config, data_fingerprint=fingerprint), len(task.x_train))
     config = _identified(config, before, folder, storage_url)
     check_task(config.space, task)
+    check_prices(config, task)
     with (
         nullcontext() if resume else _made(folder),
         folder.locked(),
@@ -161,7 +166,8 @@ def open_search(
         records, interrupted = storage.load()
         ledger.take_all(records)
         samples = calibration(task, config.seed)
-        pricer = Pricer(meters, task.in_shape, folder.path, thresholds(budgets), samples, folder.keep_price)
+        limited, own = thresholds(budgets), config.own_prices()
+        pricer = Pricer(meters, task.in_shape, folder.path, limited, samples, folder.keep_price, own)
         evaluator = Evaluator(config, task, pricer)
         sampler = make_sampler(
             config.sampler,
@@ -280,8 +286,8 @@ def _executor(
     write_shared(task, folder.shared)
     if place == "local":
         assert workers is not None
-        return Local(partial(prepare, config, folder.shared, workers), workers, tell)
-    carried = Carried(partial(prepare, config), folder.shared, workers or 1)
+        return Local(partial(prepare, config, folder.shared, workers, plugins=loaded()), workers, tell)
+    carried = Carried(partial(prepare, config, plugins=loaded()), folder.shared, workers or 1)
     gpus = 1.0 if config.device == "cuda" else 0.0  # a process without one of its own sees none
     return OnRay(carried, tell, address=address or None, at_most=workers, gpus_per_trial=gpus)
 

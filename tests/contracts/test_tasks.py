@@ -1,16 +1,15 @@
-"""What every task keeps, whatever it was made from. A new kind of data gets a line in `OWN`."""
+"""Every task keeps the contract (`nas.testing.data`). A new kind of data gets a line in `OWN`."""
 
 import os
-import pickle
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from nas.data import DATASETS, Arrays, Task, load_task, make_task
+from nas.testing import TASK_CONTRACT, check_dataset
 
 REAL = Path(os.environ.get("NAS_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 NAMED = {"digits": None, "fashion_mnist": "FashionMNIST/raw"}
@@ -74,38 +73,10 @@ def task(request, tmp_path_factory) -> Task:
     return load_task(request.param, data_root=REAL)
 
 
-def test_tensors_are_what_they_are_said_to_be(task):
-    for x, y in ((task.x_train, task.y_train), (task.x_val, task.y_val), task.full(), task.test()):
-        assert x.dtype == torch.float32
-        assert x.is_contiguous()
-        assert x.shape == (len(y), *task.in_shape)
-        assert x.isfinite().all()
-        assert y.dtype == torch.int64
-        assert y.min() >= 0
-        assert y.max() < task.n_outputs == len(task.classes)
+@pytest.mark.parametrize("test", TASK_CONTRACT, ids=lambda test: test.__name__)
+def test_a_task_keeps_the_contract(test, task):
+    test(task)
 
 
-def test_both_splits_hold_every_class(task):
-    for y in (task.y_train, task.y_val):
-        assert len(y.unique()) == task.n_outputs
-
-
-def test_the_training_split_is_standard(task):
-    x = task.x_train.double()
-    over = {4: (0, 2, 3), 3: (0, 1), 2: (0,)}[x.ndim]
-    assert x.mean(over).abs().max() < 1e-4
-    assert (x.std(over, correction=0) - 1).abs().max() < 1e-3
-    assert len(task.mean) == len(task.std) == x.mean(over).numel()
-
-
-def test_a_task_travels(task):
-    if task.x_train.numel() > 1e6:
-        pytest.skip("the same code at 40 times the cost")
-    there = pickle.loads(pickle.dumps(task))
-    assert torch.equal(there.x_train, task.x_train)
-    assert torch.equal(there.test()[0], task.test()[0])
-
-
-def test_nothing_shows_the_test_set_by_the_way(task):
-    assert "tensor" not in repr(task)
-    assert not [name for name in vars(task) if "test" in name and not name.startswith("_")]
+def test_a_named_data_set_is_the_same_each_time():
+    check_dataset("digits")
