@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nas.data import load_task as load_task
     from nas.errors import NasError as NasError
     from nas.measured import measure_file as measure_file
+    from nas.metrics import METRICS as METRICS
+    from nas.metrics import Metric as Metric
     from nas.objectives import Budget as Budget
     from nas.samplers.for_optuna import NasSampler as NasSampler
     from nas.space import Space as Space
@@ -32,6 +34,8 @@ _HOMES = {
     "load_task": "nas.data",
     "NasError": "nas.errors",
     "measure_file": "nas.measured",
+    "METRICS": "nas.metrics",
+    "Metric": "nas.metrics",
     "Budget": "nas.objectives",
     "NasSampler": "nas.samplers.for_optuna",
     "Space": "nas.space",
@@ -45,6 +49,8 @@ __all__ = [  # noqa: RUF022  # in the order of use
     "Task",
     "load_task",
     "Budget",
+    "Metric",
+    "METRICS",
     "NasSampler",
     "measure_file",
     "NasError",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nas.export.quantize import Precision
     from nas.measure import OpenMeter
     from nas.measured import MeasuredTrial
+    from nas.metrics import Metric
     from nas.retrain import Retrained
     from nas.ship import Shipped
     from nas.study.loop import Watcher
@@ -60,7 +61,8 @@ class Study:
     Args:
         space: a Space, the name of a shipped one, or the path of a space file.
         data: the name of a data set, the path of a .npz file, or a Task.
-        objectives, budgets, warm_start, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
+        objectives: names, and metrics of your own (`nas.Metric`).
+        budgets, warm_start, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
         rungs: where a training may be stopped: shares of a full one as texts or numbers, one or several; "none".
         out: the run folder; None: `results/<space>-001`, or the first number that is free.
         storage: an Optuna storage URL; None: `study.db` in the run folder.
@@ -76,7 +78,7 @@ class Study:
         self,
         space: Space | str | Path = "digits",
         data: str | Path | Task = "digits",
-        objectives: Sequence[str] = ("accuracy", "latency_ms"),
+        objectives: Sequence[str | Metric] = ("accuracy", "latency_ms"),
         budgets: Sequence[str] = (),
         *,
         out: str | Path | None = None,
@@ -100,7 +102,7 @@ class Study:
         self.config = StudyConfig(
             space=self.space,
             data=data if isinstance(data, str) else data.name,
-            objectives=_texts("objectives", objectives, "texts such as ['accuracy', 'latency_ms']"),
+            objectives=_texts("objectives", _filed(objectives), "texts such as ['accuracy', 'latency_ms']"),
             budgets=_texts("budgets", budgets, "texts such as ['latency_ms<=2']"),
             trial_time_limit_s=None if trial_time_limit is None else seconds(trial_time_limit),
             **options,
@@ -181,6 +183,20 @@ class Study:
         if front.members:
             front.plot()
         return front
+
+
+def _filed(objectives: Any) -> Any:
+    """Return objectives with the names of metrics in place of the metrics themselves, which are filed."""
+    from nas.metrics import METRICS, Metric
+
+    several = [objectives] if isinstance(objectives, Metric) else objectives
+    if isinstance(several, str) or not isinstance(several, Iterable):
+        return objectives
+    several = list(several)
+    for one in several:
+        if isinstance(one, Metric):
+            METRICS.take(one)
+    return [one.name if isinstance(one, Metric) else one for one in several]
 
 
 def _texts(name: str, given: object, kind: str, also: tuple[type, ...] = ()) -> tuple[str, ...]:

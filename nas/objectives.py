@@ -22,6 +22,12 @@ class Objective:
     cheap: bool
     """Known before any training (a price), as against known after it."""
 
+    best: float | None = None
+    """The value that none can beat, from which errors are counted; None: there is none, or nobody says."""
+
+    kind: str = ""
+    """Of the tasks that have it: classification; "" for all."""
+
     def loss(self, value: float) -> float:
         """Return `value` turned so that less is better.
 
@@ -30,31 +36,67 @@ class Objective:
         """
         return value if self.direction == "minimize" else -value
 
+    def unloss(self, loss: float) -> float:
+        """Undo `loss`."""
+        return self.loss(loss)
+
+    @property
+    def has_error(self) -> bool:
+        """Whether it has an error: it is known after training alone, and it is known how good it can get."""
+        return not self.cheap and self.best is not None
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of samples, so that it is no better known than their number allows."""
+        return self.unit == "share"
+
+    def error(self, value: float) -> float:
+        """Return how far `value` is from the best there can be; less is better, 0 is perfect.
+
+        >>> OBJECTIVES["accuracy"].error(0.75), OBJECTIVES["loss"].error(0.5)
+        (0.25, 0.5)
+
+        Raises:
+            ValueError: it has no error, see `has_error`.
+        """
+        if self.best is None:
+            raise ValueError(f"{self.name} has no best value, so no error")
+        return self.loss(value) - self.loss(self.best)
+
+    def unerror(self, error: float) -> float:
+        """Undo `error`."""
+        if self.best is None:
+            raise ValueError(f"{self.name} has no best value, so no error")
+        return self.unloss(error + self.loss(self.best))
+
     def told_loss(self, value: float) -> float:
-        """Return what a sampler is told of `value`, less is better: of what only training tells, the logarithm.
+        """Return what a sampler is told of `value`, less is better: of what only training tells, the log of the error.
 
         Random networks may be so bad that, on a linear scale up to them, a good one's tenth of wrong answers and a
-        better one's twelfth would look alike. Of an accuracy it is the error that counts. Prices stay as they are:
-        samplers see by themselves which of them are positive.
+        better one's twelfth would look alike. Prices stay as they are: samplers see by themselves which of them are
+        positive. So does what has no error.
 
         >>> OBJECTIVES["accuracy"].told_loss(0.9) == math.log(1 - 0.9), OBJECTIVES["macs"].told_loss(10.0)
         (True, 10.0)
         """
-        if self.cheap:
-            return self.loss(value)
-        error = 1 - value if self.direction == "maximize" else value
-        return math.log(max(error, _LEAST_ERROR))
+        return math.log(max(self.error(value), _LEAST_ERROR)) if self.has_error else self.loss(value)
 
 
 _LEAST_ERROR = 1e-3
 """What is still better looks as good: of the few hundred samples of a small data set it is less than one."""
 
 
+def _share(name: str) -> Objective:
+    return Objective(name, "share", "maximize", cheap=False, best=1.0, kind="classification")
+
+
 OBJECTIVES: dict[str, Objective] = {
     o.name: o
     for o in (
-        Objective("accuracy", "share", "maximize", cheap=False),
-        Objective("loss", "nats", "minimize", cheap=False),
+        _share("accuracy"),
+        _share("balanced_accuracy"),
+        _share("macro_f1"),
+        Objective("loss", "nats", "minimize", cheap=False, best=0.0),
         Objective("latency_ms", "ms", "minimize", cheap=True),
         Objective("macs", "multiply-adds", "minimize", cheap=True),
         Objective("n_params", "parameters", "minimize", cheap=True),
@@ -62,8 +104,9 @@ OBJECTIVES: dict[str, Objective] = {
         Objective("peak_bytes", "bytes", "minimize", cheap=True),
     )
 }
-"""Every objective by name. `loss` is the validation cross-entropy without label smoothing; `peak_bytes` the memory of
-the activations at inference."""
+"""Every objective by name; `nas.metrics.METRICS.add` files further ones. `balanced_accuracy` is the mean over the
+classes of the share of their samples that are right, `macro_f1` the mean of their F1 scores, `loss` the validation
+cross-entropy without label smoothing and class weights, `peak_bytes` the memory of the activations at inference."""
 
 PRICES: tuple[str, ...] = tuple(name for name, o in OBJECTIVES.items() if o.cheap)
 """Known before training. `latency_ms@TARGET` comes on top for every further target of a study."""
@@ -84,7 +127,8 @@ def parse_objective(name: str) -> Objective:
     """
     base, at, target = str(name).partition("@")
     if base not in OBJECTIVES:
-        raise NasError(did_you_mean("objective", base, OBJECTIVES))
+        own = "a metric of your own has to be registered first, with nas.METRICS.add"
+        raise NasError(f"{did_you_mean('objective', base, OBJECTIVES)}\n  {own}")
     if not at:
         return OBJECTIVES[base]
     if base != LATENCY or not target:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,12 @@ import numpy as np
 from nas.build import Network, build
 from nas.errors import RunError
 from nas.measure.quiet import Pause
+from nas.objectives import parse_objective
 from nas.records import TrialRecord, write_json
 from nas.rng import torch_seed
 from nas.study.config import StudyConfig
 from nas.study.folder import save_weights
+from nas.study.judging import followed, judge_of
 from nas.study.work import train_config
 from nas.training import evaluate, fit, torch_seeded
 from nas.training.device import device_of
@@ -34,26 +37,33 @@ LONGER = 3
 
 @dataclass(frozen=True)
 class Retrained:
-    """Test accuracies of one architecture over several seeds.
+    """How good one architecture is on the test set, over several seeds.
 
     Attributes:
         n_test: samples in the test set.
-        searched_accuracy: what the search saw on its validation data.
+        metric: the figure that is looked at: the run's first objective that only training tells.
+        scores: of each seed all figures on the test set, by name.
+        searched: `metric` as the search saw it on its validation data.
     """
 
     trial: int
     n_test: int
-    accuracies: tuple[float, ...]
-    losses: tuple[float, ...]
+    metric: str
+    scores: tuple[Mapping[str, float], ...]
     epochs: int
     train_seconds: float
-    searched_accuracy: float
+    searched: float
     weights: tuple[Path, ...]
 
     @property
+    def values(self) -> tuple[float, ...]:
+        """`metric` of each seed."""
+        return tuple(scores[self.metric] for scores in self.scores)
+
+    @property
     def mean(self) -> float:
-        """Mean test accuracy."""
-        return float(np.mean(self.accuracies))
+        """Mean of `metric` over the seeds."""
+        return float(np.mean(self.values))
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -63,15 +73,18 @@ class Retrained:
         """
         from scipy.stats import t
 
-        n = len(self.accuracies)
+        n = len(self.values)
         if n < 2:
             return float("nan"), float("nan")
-        half = float(t.ppf(0.975, n - 1)) * float(np.std(self.accuracies, ddof=1)) / n**0.5
-        return max(0.0, self.mean - half), min(1.0, self.mean + half)
+        half = float(t.ppf(0.975, n - 1)) * float(np.std(self.values, ddof=1)) / n**0.5
+        low, high = (0.0, 1.0) if parse_objective(self.metric).is_share else (-math.inf, math.inf)
+        return max(low, self.mean - half), min(high, self.mean + half)
 
     @property
     def sampling_error(self) -> float:
-        """Half of the 95 % interval that a test set of this size leaves around an accuracy (binomial)."""
+        """Half of the 95 % interval that a test set of this size leaves around an accuracy (binomial), else NaN."""
+        if self.metric != "accuracy":
+            return float("nan")
         return 1.96 * (self.mean * (1 - self.mean) / self.n_test) ** 0.5
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,14 +92,14 @@ class Retrained:
         low, high = self.interval
         return {
             "trial": self.trial,
-            "test_accuracy_mean": self.mean,
-            "test_accuracy_low": low,
-            "test_accuracy_high": high,
+            "metric": self.metric,
+            f"test_{self.metric}_mean": self.mean,
+            f"test_{self.metric}_low": low,
+            f"test_{self.metric}_high": high,
             "test_samples": self.n_test,
             "test_sampling_error": self.sampling_error,
-            "test_accuracies": list(self.accuracies),
-            "test_losses": list(self.losses),
-            "searched_validation_accuracy": self.searched_accuracy,
+            "test_scores": {name: [scores[name] for scores in self.scores] for name in self.scores[0]},
+            f"searched_validation_{self.metric}": self.searched,
             "epochs": self.epochs,
             "train_seconds": self.train_seconds,
             "weights": [path.name for path in self.weights],
@@ -123,6 +136,8 @@ def retrain(
         raise RunError(f"{folder}: trial {record.number} was retrained already; --overwrite does it again")
     train = train_config(config, record.arch)
     train = dataclasses.replace(train, subset=1.0, rungs=FULL, epochs=epochs or LONGER * train.epochs)
+    judge = judge_of(config.objectives)
+    metric = followed(config.parsed_objectives(), judge).name
     device = device_of(config.device)
     x_test, y_test, x, y = (part.to(device) for part in (*task.test(), *task.full()))
     try:  # before the work, not after it
@@ -144,7 +159,7 @@ def retrain(
                 on_epoch=None if on_epoch is None else lambda log, seed=seed: on_epoch(seed, log),  # type: ignore[misc]
                 between_batches=pause,
             )
-            scores.append(evaluate(network, x_test, y_test, between_batches=pause))
+            scores.append(evaluate(network, x_test, y_test, judge=judge, between_batches=pause))
             states.append(network.cpu().state_dict())
     # Only now: a retraining that fails or is interrupted leaves an earlier one as it was.
     for old in (folder / "retrained.json", *folder.glob("seed-*.pt")):
@@ -155,11 +170,11 @@ def retrain(
     found = Retrained(
         trial=record.number,
         n_test=len(y_test),
-        accuracies=tuple(s.accuracy for s in scores),
-        losses=tuple(s.loss for s in scores),
+        metric=metric,
+        scores=tuple(scores),
         epochs=train.epochs,
         train_seconds=time.perf_counter() - started - pause.waited_s,
-        searched_accuracy=record.scores.get("accuracy", float("nan")),
+        searched=record.scores.get(metric, float("nan")),
         weights=tuple(weights),
     )
     write_json(folder / "retrained.json", found.to_dict())

@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "durations": {"errors"},
     "registry": {"errors"},
     "objectives": {"errors"},
+    "metrics": {"errors", "objectives"},
     "space": {"errors", "rng"},
     "catalog": {"errors", "space"},
     "pareto": {"errors", "objectives"},
@@ -28,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": {"errors", "objectives", "space"},
     "build": {"errors", "registry", "shapes", "space", "blocks"},  # registry: the type of the tables it is handed
     "measure": {"errors", "registry", "objectives", "shapes", "space", "blocks", "build", "export"},
-    "training": {"errors", "registry", "rng", "objectives", "data"},
+    "training": {"errors", "registry", "rng", "objectives", "metrics", "data"},
     "samplers": {"errors", "registry", "rng", "objectives", "space", "pareto"},
     "report": {"errors", "objectives", "space", "pareto", "records"},
 }
@@ -101,6 +102,7 @@ STAYS_LIGHT = {
     "nas.space.fields": HEAVY,
     "nas.space.yaml": HEAVY,
     "nas.cli": HEAVY,
+    "nas.metrics": HEAVY,
     "nas.pareto": TORCH,
     "nas.records": TORCH,
     "nas.report": TORCH,

@@ -19,11 +19,11 @@ def retrained(accuracies: tuple[float, ...], n_test: int = 400) -> Retrained:
     return Retrained(
         trial=3,
         n_test=n_test,
-        accuracies=accuracies,
-        losses=(0.5,) * len(accuracies),
+        metric="accuracy",
+        scores=tuple({"accuracy": a, "loss": 0.5} for a in accuracies),
         epochs=2,
         train_seconds=1.0,
-        searched_accuracy=0.8,
+        searched=0.8,
         weights=tuple(Path(f"seed-{i}.pt") for i in range(len(accuracies))),
     )
 
@@ -64,9 +64,8 @@ def test_the_same_seed_gives_the_same_result(front, best, tmp_path):
     runs = [
         retrain(front.config, best.record, front.task, tmp_path / name, seeds=2, epochs=2) for name in ("one", "two")
     ]
-    assert runs[0].accuracies == runs[1].accuracies
-    assert runs[0].losses == runs[1].losses
-    assert len(set(runs[0].losses)) == 2, "another seed is another training"
+    assert runs[0].scores == runs[1].scores
+    assert len({s["loss"] for s in runs[0].scores}) == 2, "another seed is another training"
     for a, b in zip(runs[0].weights, runs[1].weights, strict=True):
         one, two = torch.load(a, weights_only=True), torch.load(b, weights_only=True)
         assert all(torch.equal(one[k], two[k]) for k in one)
@@ -78,10 +77,10 @@ def test_what_is_told_is_what_the_weights_do_on_the_test_set(front, best, digits
     assert found.n_test == len(y) == 359
     network = best.network()  # the weights of seed 0
     scores = evaluate(network, x, y)
-    assert scores.accuracy == found.accuracies[0]
-    assert scores.loss == pytest.approx(found.losses[0], rel=1e-6)
+    assert scores["accuracy"] == found.values[0]
+    assert scores["loss"] == pytest.approx(found.scores[0]["loss"], rel=1e-6)
     kept = json.loads((front.folder.retrained_trial(best.record.number) / "retrained.json").read_text())
-    assert kept["test_accuracies"] == list(found.accuracies)
+    assert kept["test_scores"]["accuracy"] == list(found.values)
     assert kept["test_samples"] == 359
     assert kept["weights"] == ["seed-0.pt", "seed-1.pt"]
     assert kept["searched_validation_accuracy"] == best.metrics["accuracy"]
@@ -116,7 +115,7 @@ def test_the_test_set_judges_and_has_no_part_in_the_training(front, best, digits
     runs = [retrain(front.config, best.record, t, tmp_path / str(t is digits), seeds=1) for t in (digits, spoilt)]
     weights = [torch.load(r.weights[0], weights_only=True) for r in runs]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert runs[0].accuracies != runs[1].accuracies
+    assert runs[0].values != runs[1].values
 
 
 def test_what_is_refused(front, best, digits, tmp_path):
@@ -129,7 +128,7 @@ def test_what_is_refused(front, best, digits, tmp_path):
     best.retrain(seeds=1, epochs=1)
     with pytest.raises(RunError, match=rf"trial {best.record.number} was retrained already"):
         best.retrain(seeds=1, epochs=1)
-    assert len(best.retrain(seeds=2, epochs=1, overwrite=True).accuracies) == 2
+    assert len(best.retrain(seeds=2, epochs=1, overwrite=True).values) == 2
 
 
 def test_a_retraining_that_fails_leaves_the_earlier_one(front, best):

@@ -72,7 +72,7 @@ def test_retrained_weights_come_before_searched_ones(front, digits, tmp_path):
     assert member.export(tmp_path / "retrained.onnx").weights == "retrained"
     x, y = digits.test()
     right = outputs(tmp_path / "retrained.onnx", x).argmax(1) == y.numpy()
-    assert right.mean() == pytest.approx(found.accuracies[0], abs=1 / len(y)), "those of seed 0"
+    assert right.mean() == pytest.approx(found.values[0], abs=1 / len(y)), "those of seed 0"
     assert not np.allclose(outputs(tmp_path / "searched.onnx", x[:2]), outputs(tmp_path / "retrained.onnx", x[:2]))
 
 
@@ -149,10 +149,10 @@ def test_a_quantised_file_is_judged_beside_torch_and_beside_float32(convolutiona
     plain = convolutional.export(tmp_path / "plain.onnx")
     shipped = convolutional.export(tmp_path / "net.onnx", precision="int8_static")
     assert (plain.precision, shipped.precision) == ("fp32", "int8_static")
-    assert plain.accuracy_file == plain.accuracy_torch == shipped.accuracy_torch
-    assert plain.accuracy_torch == pytest.approx(convolutional.metrics["accuracy"], abs=1e-9)
+    assert plain.score_file == plain.score_torch == shipped.score_torch
+    assert plain.score_torch == pytest.approx(convolutional.metrics["accuracy"], abs=1e-9)
     expected, found = (outputs(tmp_path / f"{name}.onnx", digits.x_val) for name in ("plain", "net"))
-    assert shipped.accuracy_file == np.mean(found.argmax(1) == digits.y_val.numpy())
+    assert shipped.score_file == np.mean(found.argmax(1) == digits.y_val.numpy())
     assert shipped.max_difference == pytest.approx(np.abs(found - expected).max(), rel=1e-2)
     assert shipped.max_difference > plain.max_difference
     assert shipped.latencies[0].searched is None, "that of another file"
@@ -204,8 +204,8 @@ def test_the_table_tells_precision_and_both_accuracies(convolutional, tmp_path):
     write_table(tmp_path / "exports.csv", shipped)
     rows = list(csv.DictReader((tmp_path / "exports.csv").read_text().splitlines()))
     assert [row["precision"] for row in rows] == ["fp32", "int8_static"]
-    assert [float(row["accuracy_torch"]) for row in rows] == [s.accuracy_torch for s in shipped]
-    assert [float(row["accuracy_file"]) for row in rows] == [s.accuracy_file for s in shipped]
+    assert [float(row["score_torch"]) for row in rows] == [s.score_torch for s in shipped]
+    assert [float(row["score_file"]) for row in rows] == [s.score_file for s in shipped]
 
 
 def test_the_command_quantises_what_it_can_and_names_what_it_cannot(front, tmp_path):

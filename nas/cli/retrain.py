@@ -29,6 +29,7 @@ def retrain(
     """Train one network of RUN on all data but the test set, with several seeds, and judge it on the test set."""
     from nas.api import Front
     from nas.durations import readable
+    from nas.progress import figure
 
     def say(seed: int, log: EpochLog) -> None:
         if time.monotonic() - said[0] > _SAY_EVERY:
@@ -42,14 +43,21 @@ def retrain(
     say_notices([member])
     found = member.retrain(seeds=seeds, epochs=epochs, overwrite=overwrite, on_epoch=say)
     low, high = found.interval
-    spread = f", 95 % interval [{low:.4f}, {high:.4f}]" if seeds > 1 else ": no interval"
+    ends = f"[{figure(found.metric, low)}, {figure(found.metric, high)}]"
+    spread = f", 95 % interval {ends}" if seeds > 1 else ": no interval"
     folder = member.front.folder.retrained_trial(member.record.number)
-    click.echo(f"test accuracy    {found.mean:.4f} (mean of {seeds} seeds{spread})")
-    click.echo(f"test set         {found.n_test} samples, which know an accuracy to +-{found.sampling_error:.4f}")
-    click.echo(f"each seed        {', '.join(f'{a:.4f}' for a in found.accuracies)}")
+    known = f", which know an accuracy to +-{found.sampling_error:.4f}" if found.metric == "accuracy" else ""
+    said = f"test {found.metric}".ljust(16)
+    click.echo(f"{said} {figure(found.metric, found.mean)} (mean of {seeds} seeds{spread})")
+    for name in found.scores[0]:
+        if name != found.metric:
+            mean = sum(scores[name] for scores in found.scores) / seeds
+            click.echo(f"{f'  {name}'.ljust(16)} {figure(name, mean)}")
+    click.echo(f"test set         {found.n_test} samples{known}")
+    click.echo(f"each seed        {', '.join(figure(found.metric, value) for value in found.values)}")
     share = member.record.share
     then = f", after {100 * share:.3g} % of its training" if member.notice else ""
-    click.echo(f"in the search    {found.searched_accuracy:.4f} on validation data{then}")
+    click.echo(f"in the search    {figure(found.metric, found.searched)} on validation data{then}")
     click.echo(
         f"{found.epochs} epochs each, {readable(found.train_seconds)} in all; weights and retrained.json in {folder}"
     )

@@ -12,7 +12,7 @@ from nas.data import SUBSETS
 from nas.errors import BudgetError, NasError, RunError, did_you_mean
 from nas.measure.target import Target
 from nas.objectives import LATENCY, Budget, Objective, is_latency, parse_objective
-from nas.records import latency_columns, write_text
+from nas.records import COLUMNS, latency_columns, write_text
 from nas.space import Space
 from nas.space.write import Dumper
 from nas.space.yaml import Loader, parse
@@ -156,8 +156,9 @@ class StudyConfig:
 
     def columns(self) -> list[str]:
         """Return the columns of `trials.csv` that are this study's own, in their order."""
+        own = [o.name for o in self.parsed_objectives() if not o.cheap and o.name not in COLUMNS]
         further = [column for name in self.latencies() if name != LATENCY for column in latency_columns(name)]
-        return [*further, *self.space.slots]
+        return [*own, *further, *self.space.slots]
 
     def parsed_objectives(self) -> tuple[Objective, ...]:
         """Return the objectives themselves."""

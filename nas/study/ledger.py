@@ -34,8 +34,8 @@ class Ledger:
         front: complete trials that no other dominates, in order.
         trained: how many were trained.
         completed: complete trials as they came; after a resume, those of before by their numbers.
-        curves: what the trainings so far say of the rest of one, for each objective that only training tells. Of the
-            accuracy it is the error that they follow.
+        curves: what the trainings so far say of the rest of one, for each objective that has an error
+            (`Objective.error`), which they follow.
     """
 
     def __init__(
@@ -55,7 +55,8 @@ class Ledger:
         self.front: list[TrialRecord] = []
         self.trained = 0
         self.completed: list[TrialRecord] = []
-        self.curves = {o.name: Curves(n_judged if o.name == _ACCURACY else None) for o in objectives if not o.cheap}
+        self._with_error = {o.name: o for o in objectives if o.has_error}
+        self.curves = {o.name: Curves(n_judged if o.is_share else None) for o in self._with_error.values()}
         self._twins: dict[int, list[int]] = {}
         """Numbers of duplicates, by that of the trial that they equal."""
         self._seen: list[Observation] = []
@@ -127,11 +128,10 @@ class Ledger:
             return self._ends(twin)
         ends = dict(record.metrics)
         if record.state == "stopped_early" and record.share:
-            for name, curves in self.curves.items():
-                error = _error(name, ends[name]) if name in ends else math.nan
+            for name, objective in self._with_error.items():
+                error = objective.error(ends[name]) if name in ends else math.nan
                 if 0 < error < math.inf:
-                    end = math.exp(curves.predict(record.share, error)[0])
-                    ends[name] = 1 - end if name == _ACCURACY else end
+                    ends[name] = objective.unerror(math.exp(self.curves[name].predict(record.share, error)[0]))
         return ends
 
     def _like_twin(self, record: TrialRecord) -> TrialRecord:
@@ -167,13 +167,15 @@ class Ledger:
         if record.state not in ("complete", "stopped_early") or self.n_rungs == 1 or not record.share:
             return
         full = record.epochs / record.share
-        for name, curves in self.curves.items():
-            if name == _ACCURACY:
-                points = [(epochs / full, 1 - accuracy) for epochs, accuracy in record.curve]
-            else:  # judged at the ends of rungs alone
-                points = [(s, scores[name]) for s, scores in zip(self.shares, record.rung_scores, strict=False)]
-            if points and all(error > 0 or name == _ACCURACY for _, error in points):
-                curves.learn(points, record.number)
+        for name, objective in self._with_error.items():
+            if name == record.curve_of:
+                values = [(epochs / full, value) for epochs, value in record.curve]
+            else:  # told at the ends of rungs alone
+                scores = zip(self.shares, record.rung_scores, strict=False)
+                values = [(share, of_rung[name]) for share, of_rung in scores if name in of_rung]
+            points = [(share, objective.error(value)) for share, value in values]
+            if points and all(error > 0 or objective.is_share for _, error in points):
+                self.curves[name].learn(points, record.number)
 
     def _observe(self, record: TrialRecord) -> Observation:
         """Return a trial as samplers see it: losses, less is better, how far it is over budget, and what it takes."""
@@ -208,12 +210,6 @@ def full_seconds(record: TrialRecord) -> float:
         return record.train_seconds / record.share
     return record.epoch_seconds * record.epochs / record.share * _JUDGING
 
-
-def _error(name: str, value: float) -> float:
-    return 1 - value if name == _ACCURACY else value
-
-
-_ACCURACY = "accuracy"
 
 _JUDGING = 1.15
 """A training takes so many times as long with judging."""

@@ -33,6 +33,7 @@ from nas.study.executors.ray_meter import open_meter as open_on_ray
 from nas.study.executors.ray_trainer import Carried
 from nas.study.folder import RunFolder
 from nas.study.jobs import Executor, Tell
+from nas.study.judging import check_judge, judge_of, portable_metrics
 from nas.study.ledger import Ledger
 from nas.study.limits import training_process
 from nas.study.loop import Limits, Quiet, Search, Watcher
@@ -130,6 +131,7 @@ def open_search(
     config = settled(replace(config, data_fingerprint=fingerprint), len(task.x_train))
     config = _identified(config, before, folder, storage_url)
     check_task(config.space, task)
+    check_judge(judge_of(config.objectives), objectives, task)
     with (
         nullcontext() if resume else _made(folder),
         folder.locked(),
@@ -249,10 +251,11 @@ def _executor(
     if place == "local" and workers in (None, 1):
         return Here(partial(prepare_here, config, task), tell)
     write_shared(task, folder.shared)
+    metrics = portable_metrics(config.objectives)
     if place == "local":
         assert workers is not None
-        return Local(partial(prepare, config, folder.shared, workers), workers, tell)
-    carried = Carried(partial(prepare, config), folder.shared, workers or 1)
+        return Local(partial(prepare, config, metrics, folder.shared, workers), workers, tell)
+    carried = Carried(partial(prepare, config, metrics), folder.shared, workers or 1)
     gpus = 1.0 if config.device == "cuda" else 0.0  # a process without one of its own sees none
     return OnRay(carried, tell, address=address or None, at_most=workers, gpus_per_trial=gpus)
 

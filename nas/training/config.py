@@ -264,6 +264,9 @@ class TrainConfig:
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes; in the training loss alone."""
 
+    class_weights: bool = False
+    """Weigh samples inversely as the frequency of their class, where some are rare; in the training loss alone."""
+
     clip_norm: float = 5.0
     """Gradients together longer than this are shortened to it; 0: never. Keeps recurrent nets from bursting."""
 
@@ -291,7 +294,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check(self, epochs="int [1, inf)", batch_size="int [1, inf)", subset="(0, 1]")
         check(self, label_smoothing="[0, 1)", clip_norm="[0, inf)", mixup="[0, inf)", average="[0, 0.5]")
-        check(self, mixed_precision="bool")
+        check(self, mixed_precision="bool", class_weights="bool")
         check_rungs(self.rungs)
         if self.subset_method not in SUBSETS:
             raise SpaceError(f"subset_method: {did_you_mean('subset method', str(self.subset_method), SUBSETS)}")

@@ -34,12 +34,38 @@ class Batch:
     share: float = 1.0
     """That `labels` have in the mixture."""
 
-    def loss(self, logits: Tensor, smoothing: float) -> Tensor:
-        """Mean cross-entropy in nats; of a mixture, the mixture of both."""
-        loss = F.cross_entropy(logits, self.labels, label_smoothing=smoothing)
+    def loss(self, logits: Tensor, smoothing: float, weights: Tensor | None = None) -> Tensor:
+        """Mean cross-entropy in nats; of a mixture, the mixture of both.
+
+        Args:
+            weights: (n_classes,) of the samples of each class; None: all weigh 1.
+        """
+
+        def of(labels: Tensor) -> Tensor:
+            if weights is None:
+                return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+            total = F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=smoothing)
+            # Not over the weights in this batch: a batch without a rare class would weigh as much as one with it.
+            return total / len(labels)
+
         if self.others is None:
-            return loss
-        return self.share * loss + (1 - self.share) * F.cross_entropy(logits, self.others, label_smoothing=smoothing)
+            return of(self.labels)
+        return self.share * of(self.labels) + (1 - self.share) * of(self.others)
+
+
+def class_weights(y: Tensor) -> Tensor:
+    """Return (n_classes,) weights, inversely as the frequency of each class in y (n,); of all samples the mean is 1.
+
+    Every class has a sample, as in a task and each share of it.
+
+    King & Zeng, Logistic Regression in Rare Events Data, Political Analysis 2001, sec. 3.2, as scikit-learn's
+    "balanced" has it.
+
+    >>> class_weights(torch.tensor([0, 0, 0, 1]))
+    tensor([0.6667, 2.0000])
+    """
+    counts = torch.bincount(y)
+    return len(y) / (len(counts) * counts.clamp(min=1)).float()
 
 
 class Feed:

@@ -174,8 +174,8 @@ def test_checkpoints_are_the_weights_that_were_judged(front, digits):
 
     for member in front:
         scores = evaluate(member.network(), digits.x_val, digits.y_val)
-        assert scores.accuracy == pytest.approx(member.metrics["accuracy"])
-        assert scores.loss == pytest.approx(member.metrics["loss"], rel=1e-5)
+        assert scores["accuracy"] == pytest.approx(member.metrics["accuracy"])
+        assert scores["loss"] == pytest.approx(member.metrics["loss"], rel=1e-5)
 
 
 def test_the_test_set_has_no_part_in_a_search(tmp_path, tiny, digits):
