@@ -78,7 +78,7 @@ class Study:
         self,
         space: Space | str | Path = "digits",
         data: str | Path | Task = "digits",
-        objectives: Sequence[str | Metric] = ("accuracy", "latency_ms"),
+        objectives: Sequence[str | Metric] = "auto",
         budgets: Sequence[str] = (),
         *,
         out: str | Path | None = None,

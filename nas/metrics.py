@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,11 +13,12 @@ import numpy as np
 from nas.errors import NasError, TrialFailed, did_you_mean
 from nas.objectives import OBJECTIVES, Objective
 
-Kind: TypeAlias = Literal["classification"]
+Kind: TypeAlias = Literal["classification", "regression"]
 """Of a task."""
 
 Function: TypeAlias = Callable[[np.ndarray, np.ndarray], float]
-"""`function(outputs, y)`: logits (n, n_classes) float32 and class indices (n,) int64."""
+"""`function(outputs, y)`: logits (n, n_classes) float32 and class indices (n,) int64; in regression predictions and
+truth in units of the target, (n,), or (n, n_targets) where there are several."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
@@ -41,13 +42,15 @@ class Metric:
 
     direction: Literal["minimize", "maximize"] = "maximize"
     unit: str = ""
-    """For words alone; a "share" (of samples) is no better known than their number allows."""
+    """For words, but: a "share" (of samples) is no better known than their number allows, and in regression a figure in
+    units of the "target" is seen against the target's deviation."""
 
     best: float | None = None
     """The value that none can beat, such as 1 for a share. Where it is known, samplers are told the logarithm of the
     distance to it, and trainings that will not get near it are given up on the way."""
 
     kind: Kind = "classification"
+    """Of the tasks that it is for: classification or regression."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.match(self.name):
@@ -56,6 +59,8 @@ class Metric:
             raise NasError(f"metric {self.name}: function must be a function(outputs, y), got {self.function!r}")
         if self.direction not in ("minimize", "maximize"):
             raise NasError(f"metric {self.name}: direction must be minimize or maximize, got {self.direction!r}")
+        if self.kind not in ("classification", "regression"):
+            raise NasError(f"metric {self.name}: kind must be classification or regression, got {self.kind!r}")
         number = isinstance(self.best, int | float) and not isinstance(self.best, bool)
         if self.best is not None and not (number and math.isfinite(self.best)):
             raise NasError(f"metric {self.name}: best must be a number or None, got {self.best!r}")
@@ -213,34 +218,75 @@ def _counts(predicted: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
     )
 
 
+def rmse(predicted: np.ndarray, y: np.ndarray) -> float:
+    """Return the root of the mean squared error, (n, n_targets) both; of several targets the mean of theirs.
+
+    >>> rmse(np.array([[1.0], [3.0]]), np.array([[1.0], [1.0]])) ** 2
+    2.0...
+    """
+    return float(np.sqrt(np.square(predicted - y).mean(axis=0)).mean())
+
+
+def mae(predicted: np.ndarray, y: np.ndarray) -> float:
+    """Return the mean absolute error, (n, n_targets) both."""
+    return float(np.abs(predicted - y).mean())
+
+
+def r2(predicted: np.ndarray, y: np.ndarray) -> float:
+    """Return 1 - (squared error) / (that of guessing the mean of y), (n, n_targets) both; of several the mean.
+
+    Of a target that is constant here it is 1 where that was predicted exactly, else 0.
+    """
+    left, total = np.square(predicted - y).sum(axis=0), np.square(y - y.mean(axis=0)).sum(axis=0)
+    share = np.divide(left, total, out=np.where(left > 0, 1.0, 0.0), where=total > 0)
+    return float((1 - share).mean())
+
+
 @dataclass(frozen=True, slots=True)
 class Judge:
     """Says how good outputs are, in every figure of the task and those of a user's own that are asked for."""
 
-    own: tuple[Metric, ...] = field(default=())
+    own: tuple[Metric, ...] = ()
     """A user's metrics, asked for beside ours."""
+
+    kind: Kind = "classification"
+
+    mean: tuple[float, ...] = ()
+    """Of the targets of a regression: outputs are standardised ones."""
+
+    std: tuple[float, ...] = ()
+    """As `mean`."""
 
     @property
     def usual(self) -> str:
         """The figure that one looks at first."""
-        return "accuracy"
+        return "accuracy" if self.kind == "classification" else "rmse"
 
     def scores(self, outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        """Return the figures by name of the objective.
+        """Return the figures by name of the objective; a burst network has a loss that is not finite.
 
         Args:
-            outputs: logits (n, n_classes), n > 0.
-            y: (n,) class indices.
+            outputs: logits (n, n_classes), or standardised targets (n, n_targets); n > 0.
+            y: (n,) class indices, or standardised targets (n, n_targets).
         Raises:
             TrialFailed: a user's metric cannot be told.
 
         Cost: 3 ms for 10,000 samples of 10 classes.
         """
-        predicted = outputs.argmax(axis=1)
-        found = {
-            "accuracy": accuracy(predicted, y),
-            "loss": cross_entropy(outputs, y),
-            "balanced_accuracy": balanced_accuracy(predicted, y),
-            "macro_f1": macro_f1(predicted, y),
-        }
+        if self.kind == "classification":
+            predicted = outputs.argmax(axis=1)
+            found = {
+                "accuracy": accuracy(predicted, y),
+                "loss": cross_entropy(outputs, y),
+                "balanced_accuracy": balanced_accuracy(predicted, y),
+                "macro_f1": macro_f1(predicted, y),
+            }
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                outputs, y = outputs.astype(np.float64), y.astype(np.float64)
+                loss = float(np.square(outputs - y).mean())
+                outputs, y = (z * np.array(self.std) + np.array(self.mean) for z in (outputs, y))
+                found = {"rmse": rmse(outputs, y), "mae": mae(outputs, y), "r2": r2(outputs, y), "loss": loss}
+            if outputs.shape[1] == 1:
+                outputs, y = outputs[:, 0], y[:, 0]
         return found | {metric.name: metric(outputs, y) for metric in self.own}

@@ -26,7 +26,10 @@ class Objective:
     """The value that none can beat, from which errors are counted; None: there is none, or nobody says."""
 
     kind: str = ""
-    """Of the tasks that have it: classification; "" for all."""
+    """Of the tasks that have it: classification, regression; "" for all."""
+
+    scale: float = 1.0
+    """What an error of 1 is counted as; see `scaled`."""
 
     def loss(self, value: float) -> float:
         """Return `value` turned so that less is better.
@@ -51,7 +54,7 @@ class Objective:
         return self.unit == "share"
 
     def error(self, value: float) -> float:
-        """Return how far `value` is from the best there can be; less is better, 0 is perfect.
+        """Return how far `value` is from the best there can be, over `scale`; less is better, 0 is perfect.
 
         >>> OBJECTIVES["accuracy"].error(0.75), OBJECTIVES["loss"].error(0.5)
         (0.25, 0.5)
@@ -61,13 +64,13 @@ class Objective:
         """
         if self.best is None:
             raise ValueError(f"{self.name} has no best value, so no error")
-        return self.loss(value) - self.loss(self.best)
+        return (self.loss(value) - self.loss(self.best)) / self.scale
 
     def unerror(self, error: float) -> float:
         """Undo `error`."""
         if self.best is None:
             raise ValueError(f"{self.name} has no best value, so no error")
-        return self.unloss(error + self.loss(self.best))
+        return self.unloss(error * self.scale + self.loss(self.best))
 
     def told_loss(self, value: float) -> float:
         """Return what a sampler is told of `value`, less is better: of what only training tells, the log of the error.
@@ -81,6 +84,20 @@ class Objective:
         """
         return math.log(max(self.error(value), _LEAST_ERROR)) if self.has_error else self.loss(value)
 
+
+def scaled(objectives: Sequence[Objective], target: float) -> tuple[Objective, ...]:
+    """Return objectives so that an error in units of the target is counted in deviations of the target.
+
+    What learns from errors knows then which are ordinary, whether the target is in kilometres or millimetres.
+
+    Args:
+        target: standard deviation of the target; 1 where there is none.
+    """
+    return tuple(replace(o, scale=target) if o.unit == TARGET else o for o in objectives)
+
+
+TARGET = "target"
+"""Unit of what is in units of a regression's target."""
 
 _LEAST_ERROR = 1e-3
 """What is still better looks as good: of the few hundred samples of a small data set it is less than one."""
@@ -97,6 +114,9 @@ OBJECTIVES: dict[str, Objective] = {
         _share("balanced_accuracy"),
         _share("macro_f1"),
         Objective("loss", "nats", "minimize", cheap=False, best=0.0),
+        Objective("rmse", TARGET, "minimize", cheap=False, best=0.0, kind="regression"),
+        Objective("mae", TARGET, "minimize", cheap=False, best=0.0, kind="regression"),
+        Objective("r2", "", "maximize", cheap=False, best=1.0, kind="regression"),
         Objective("latency_ms", "ms", "minimize", cheap=True),
         Objective("macs", "multiply-adds", "minimize", cheap=True),
         Objective("n_params", "parameters", "minimize", cheap=True),
@@ -106,7 +126,10 @@ OBJECTIVES: dict[str, Objective] = {
 }
 """Every objective by name; `nas.metrics.METRICS.add` files further ones. `balanced_accuracy` is the mean over the
 classes of the share of their samples that are right, `macro_f1` the mean of their F1 scores, `loss` the validation
-cross-entropy without label smoothing and class weights, `peak_bytes` the memory of the activations at inference."""
+cross-entropy without label smoothing and class weights. In regression `rmse` and `mae` are the root of the mean squared
+and the mean absolute error in units of the target, `r2` the share of its variance that is explained (each the mean over
+several targets), `loss` the mean squared error of standardised targets. `peak_bytes` is the memory of the activations
+at inference."""
 
 PRICES: tuple[str, ...] = tuple(name for name, o in OBJECTIVES.items() if o.cheap)
 """Known before training. `latency_ms@TARGET` comes on top for every further target of a study."""

@@ -139,7 +139,7 @@ def figure(name: str, value: float) -> str:
     ('0.9861', '1.31M', '0.214', '730')
     """
     if name in OBJECTIVES and not OBJECTIVES[name].cheap:
-        return f"{value:.4f}" if abs(value) < 10 else f"{value:.5g}"
+        return f"{value:.4f}" if OBJECTIVES[name].is_share or name == "loss" else f"{value:.4g}"
     if is_latency(name):
         return f"{value:.3g}" if value < 100 else f"{value:.0f}"
     for scale, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

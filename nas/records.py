@@ -21,7 +21,7 @@ COLUMNS = (
     *("trial", "state", "on_front", "accuracy", "latency_ms", "latency_ms_low", "latency_ms_high", "macs"),
     *("n_params", "size_bytes", "epochs", "train_seconds", "fingerprint", "architecture"),
     *("loss", "duplicate_of", "reason", "peak_bytes", "rung", "share", "epoch_seconds", "epoch_seconds_predicted"),
-    *("balanced_accuracy", "macro_f1"),
+    *("balanced_accuracy", "macro_f1", "rmse", "mae", "r2"),
 )
 """First columns of trials.csv and front.csv. Those of a study follow: one for each metric of the user's own, three for
 each further target, one for each parameter path, empty where it is inactive."""

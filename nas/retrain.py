@@ -136,7 +136,7 @@ def retrain(
         raise RunError(f"{folder}: trial {record.number} was retrained already; --overwrite does it again")
     train = train_config(config, record.arch)
     train = dataclasses.replace(train, subset=1.0, rungs=FULL, epochs=epochs or LONGER * train.epochs)
-    judge = judge_of(config.objectives)
+    judge = judge_of(config.objectives, task)
     metric = followed(config.parsed_objectives(), judge).name
     device = device_of(config.device)
     x_test, y_test, x, y = (part.to(device) for part in (*task.test(), *task.full()))

@@ -153,7 +153,7 @@ def ship(
     metadata = {
         "made_by": f"pareto-nas {version('pareto-nas')}",
         "data": task.name,
-        "classes": json.dumps(task.classes),
+        **_said_of_outputs(task),
         "in_shape": json.dumps(task.in_shape),
         "preprocess": "input = (x * scale - mean) / std per channel, float32, (N, *in_shape)",
         "scale": json.dumps(task.scale),
@@ -181,7 +181,7 @@ def ship(
             first = next(iter(meters))
             speedup = meters[first].measure(plain, task.in_shape).value / latencies[first].file.value
     expected, found = _outputs(network, task.x_val), run_file(path, task.x_val.numpy())
-    judge = judge_of(config.objectives)
+    judge = judge_of(config.objectives, task)
     metric = followed(config.parsed_objectives(), judge)
     y_val = task.y_val.numpy()
     score_torch, score_file = (judge.scores(outputs, y_val)[metric.name] for outputs in (expected, found))
@@ -213,6 +213,19 @@ def ship(
         size_bytes=size,
         verdict=verdict,
     )
+
+
+def _said_of_outputs(task: Task) -> dict[str, str]:
+    """Return what the outputs of a file mean, for its metadata."""
+    if task.kind == "classification":
+        return {"task": task.kind, "classes": json.dumps(task.classes)}
+    return {
+        "task": task.kind,
+        "targets": json.dumps(task.targets),
+        "postprocess": "prediction = output * target_std + target_mean, per target",
+        "target_mean": json.dumps(task.y_mean),
+        "target_std": json.dumps(task.y_std),
+    }
 
 
 def exported_path(

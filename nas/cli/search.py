@@ -17,6 +17,7 @@ from nas.errors import NasError
 from nas.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
+    from nas.data import Task
     from nas.study.loop import Search, Watcher
 
 DEFAULT_TRIALS = 80
@@ -29,6 +30,11 @@ DEFAULT_SECONDS = 180.0
 @click.option("--data", help="digits, fashion_mnist, or a .npz file with x_train and y_train.  [default: digits]")
 @click.option("--data-root", metavar="DIR", help="Folder of data sets that come as files.  [default: data]")
 @click.option("--download", is_flag=True, help="Fetch a named data set into --data-root if it is not there.")
+@click.option(
+    "--task",
+    type=click.Choice(["classification", "regression"]),
+    help="What the labels are, where that is not clear: whole numbers can be either.",
+)
 @click.option("--val-share", type=float, help="Share of the training data that judges candidates.  [default: 0.2]")
 @click.option(
     "-o",
@@ -36,7 +42,8 @@ DEFAULT_SECONDS = 180.0
     "objectives",
     multiple=True,
     metavar="NAME",
-    help=f"One of {', '.join(OBJECTIVES)}; repeat for several.  [default: accuracy, latency_ms]",
+    help=f"One of {', '.join(OBJECTIVES)}; repeat for several.  "
+    "[default: accuracy, in regression rmse, and latency_ms]",
 )
 @click.option(
     "-b", "--budget", "budgets", multiple=True, help="A hard limit, e.g. 'latency_ms<=2'; repeat for several."
@@ -211,7 +218,7 @@ def _say_start(opened: Search, workers: int | None) -> None:
     lines = [
         f"space      {config.space.name}: {size}",
         f"data       {task.name}: {len(task.x_train)} to train on, {len(task.x_val)} to choose by, "
-        f"shape {task.in_shape}, {task.n_outputs} classes",
+        f"shape {task.in_shape}, {_outputs(task)}",
         f"objectives {', '.join(f'{o.name} ({o.direction})' for o in opened.objectives)}",
         f"budgets    {', '.join(map(str, opened.budgets)) or 'none'}",
         f"limits     {_limits(opened)}",
@@ -228,6 +235,14 @@ def _say_start(opened: Search, workers: int | None) -> None:
     if crowd := _crowd(workers, cores if isinstance(cores, int) else None):
         lines.append(crowd)
     click.echo("\n".join(lines), err=True)
+
+
+def _outputs(task: Task) -> str:
+    """Say what is predicted."""
+    if task.kind == "classification":
+        return f"{task.n_outputs} classes"
+    columns = zip(task.targets, task.y_mean, task.y_std, strict=True)
+    return "regression of " + ", ".join(f"{name} ({mean:.4g} +- {std:.3g})" for name, mean, std in columns)
 
 
 def _crowd(workers: int | None, cores: int | None) -> str:

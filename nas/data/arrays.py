@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from nas.errors import DataError
+from nas.errors import DataError, did_you_mean
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -21,19 +22,56 @@ class Arrays:
     """(n, ...), numbers; see `layout`."""
 
     y_train: np.ndarray
-    """(n,), integers or strings."""
+    """(n,), integers or strings; in regression numbers, (n,) or (n, n_targets)."""
 
     x_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
     classes: np.ndarray | None = None
     """(n_classes,) names; integer labels index it. Without it the classes are the sorted labels."""
 
+    task: str | None = None
+    """classification or regression; None: floats are targets, all else is classes."""
+
+    targets: np.ndarray | None = None
+    """(n_targets,) names of what a regression predicts; without it target, or target_0, target_1, ..."""
+
     layout: str | None = None
     """NCHW, NHWC or NHW for images, NCT or NTC for sequences, NF for vectors; None: by the number of axes."""
 
 
-def check(arrays: Arrays) -> None:
+def kind_of(arrays: Arrays, asked: str = "auto") -> Literal["classification", "regression"]:
+    """Return what is learned: floats are targets of a regression, all else is classes, unless it is said.
+
+    Args:
+        asked: classification, regression or auto.
+    Raises:
+        DataError: floats that may well be classes.
+    """
+    said = asked if asked != "auto" else arrays.task
+    if said == "classification" or said == "regression":
+        return said
+    if said is not None:
+        raise DataError(f"{arrays.where}: task: {did_you_mean('task', said, ('classification', 'regression'))}")
+    y = np.asarray(arrays.y_train)
+    if y.dtype.kind != "f":
+        return "classification"
+    values = np.unique(y)
+    if y.ndim == 1 and len(values) <= _FEW and np.array_equal(values, np.round(values)):
+        raise DataError(
+            f"{arrays.where}: y_train holds floats, {len(values)} different ones and all whole: classes, or a "
+            "target to predict? Say so with --task classification or --task regression"
+        )
+    return "regression"
+
+
+_FEW = 20
+
+
+def check(arrays: Arrays, kind: str = "classification") -> None:
     """Check the arrays one by one and against each other; the labels' values are `encode_labels`'s matter.
+
+    Args:
+        kind: as `kind_of` returns it.
 
     Raises:
         DataError: naming the array, what was found in it and the remedy.
@@ -42,10 +80,10 @@ def check(arrays: Arrays) -> None:
     if (x_test is None) != (arrays.y_test is None):
         has, lacks = ("y_test", "x_test") if x_test is None else ("x_test", "y_test")
         raise DataError(f"{where}: {has} without {lacks}; add {lacks}, or leave both away")
-    _check_pair(where, "train", x_train, arrays.y_train)
+    _check_pair(where, "train", x_train, arrays.y_train, kind == "regression")
     if x_test is None or arrays.y_test is None:
         return
-    _check_pair(where, "test", x_test, arrays.y_test)
+    _check_pair(where, "test", x_test, arrays.y_test, kind == "regression")
     if x_test.shape[1:] != x_train.shape[1:]:
         raise DataError(
             f"{where}: x_test has samples of shape {x_test.shape[1:]}, x_train of {x_train.shape[1:]}; "
@@ -58,7 +96,7 @@ def check(arrays: Arrays) -> None:
         )
 
 
-def _check_pair(where: str, part: str, x: np.ndarray, y: np.ndarray) -> None:
+def _check_pair(where: str, part: str, x: np.ndarray, y: np.ndarray, regression: bool) -> None:
     if x.dtype.kind not in "fiub":
         raise DataError(f"{where}: x_{part} holds {x.dtype}, not numbers; store it as float32 or uint8")
     if x.ndim not in (2, 3, 4):
@@ -68,7 +106,9 @@ def _check_pair(where: str, part: str, x: np.ndarray, y: np.ndarray) -> None:
         )
     if x.size == 0:
         raise DataError(f"{where}: x_{part} is empty, shape {x.shape}; it needs samples with at least one value each")
-    if y.ndim != 1:
+    if regression and y.ndim == 2 and y.shape[1] > 0:
+        pass
+    elif y.ndim != 1:
         remedy = "store y.argmax(1)" if y.ndim == 2 and y.shape[1] > 1 else "store y.ravel()"
         raise DataError(f"{where}: y_{part} has shape {y.shape}; expected one label per sample, (n,): {remedy}")
     if len(x) != len(y):
@@ -127,11 +167,52 @@ def encode_labels(arrays: Arrays) -> tuple[np.ndarray, np.ndarray | None, tuple[
     return y, y_test, tuple(classes.tolist())
 
 
+def encode_targets(arrays: Arrays) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """Return y_train and y_test as float64 (n, n_targets), and the targets' names.
+
+    Raises:
+        DataError: they are no finite numbers, or do not agree.
+    """
+    where, y_train = arrays.where, _targets(arrays, "train")
+    y_test = None if arrays.y_test is None else _targets(arrays, "test")
+    k = y_train.shape[1]
+    if y_test is not None and y_test.shape[1] != k:
+        raise DataError(f"{where}: y_test has {y_test.shape[1]} targets, y_train has {k}; prepare both in the same way")
+    names = ["target"] if k == 1 else [f"target_{i}" for i in range(k)]
+    if arrays.targets is not None:
+        names = _as_text(np.atleast_1d(arrays.targets)).tolist()
+        if len(names) != k or len(set(names)) != k:
+            raise DataError(f"{where}: targets names {', '.join(names)}, y_train has {k}; name each once")
+    if len(y_train) < 2:
+        raise DataError(f"{where}: y_train holds a single sample; training and validation need at least one each")
+    for name, column in zip(names, y_train.T, strict=True):
+        if column.min() == column.max():
+            raise DataError(f"{where}: {name} is {column[0]:g} in all of y_train: there is nothing to predict")
+    return y_train, y_test, tuple(names)
+
+
+def _targets(arrays: Arrays, part: str) -> np.ndarray:
+    y = np.asarray(arrays.y_train if part == "train" else arrays.y_test)
+    if y.dtype.kind not in "fiub":
+        raise DataError(f"{arrays.where}: y_{part} holds {y.dtype}, and a regression predicts numbers; store numbers")
+    y = y.astype(np.float64).reshape(len(y), -1)
+    bad = ~np.isfinite(y)
+    if bad.any():
+        first = int(np.nonzero(bad)[0][0])
+        raise DataError(
+            f"{arrays.where}: y_{part} holds {int(bad.sum())} values that are NaN or infinite, the first in sample "
+            f"{first}; drop those samples"
+        )
+    return y
+
+
 def _labels(arrays: Arrays, part: str) -> np.ndarray:
     y = np.asarray(arrays.y_train if part == "train" else arrays.y_test)
     if y.dtype.kind == "S":
         return _as_text(y)
     if y.dtype.kind == "b":
+        return y.astype(np.int64)
+    if y.dtype.kind == "f" and np.array_equal(y, np.round(y)):  # whoever asks for classes may have them as floats
         return y.astype(np.int64)
     if y.dtype.kind not in "iuU":
         raise DataError(

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.data.arrays import Arrays, check, encode_labels
+from nas.data.arrays import Arrays, check, encode_labels, encode_targets, kind_of
 from nas.data.datasets import DATASETS
 from nas.data.layout import arrange, canonical
 from nas.data.npz import read_npz
-from nas.data.split import stratified
+from nas.data.split import strata, stratified
 from nas.data.task import Task, standardise
 from nas.errors import DataError, did_you_mean
 from nas.rng import generator
@@ -23,6 +23,7 @@ def load_task(
     input: str | None = None,
     seed: int = 0,
     val_share: float = 0.2,
+    task: str = "auto",
     data_root: str | Path = "data",
     download: bool = False,
 ) -> Task:
@@ -30,50 +31,69 @@ def load_task(
 
     Args:
         spec: a name in `DATASETS`, or a path to a .npz file with `x_train`, `y_train` and, optionally, `x_test`,
-            `y_test`, `classes` and `layout` (see `Arrays`).
+            `y_test`, `classes`, `targets`, `task` and `layout` (see `Arrays`).
         input: what the space reads. "image": maps (C, H, W). "sequence": tokens (T, C); an image gives its rows as
             tokens, (H, C*W), a vector one value per token, (F, 1). "vector": (F,), images and sequences flattened.
             None: what the data are.
         seed: decides the validation split, and nothing else.
-        val_share: share of the training samples kept for validation, in (0, 1), the same share of every class.
+        val_share: share of the training samples kept for validation, in (0, 1), the same share of every class, in
+            regression of every tenth of the (first) target.
+        task: classification, regression, or auto: what the labels are (see `nas.data.arrays.kind_of`).
         data_root: folder of the named data sets that come as files.
         download: fetch a named data set that is not there. Nothing is fetched without it.
     Raises:
         DataError: data that are not there or cannot be learned from; names the place, what was found, the remedy.
     """
-    return make_task(_find(str(spec), Path(data_root), download), input=input, seed=seed, val_share=val_share)
+    arrays = _find(str(spec), Path(data_root), download)
+    return make_task(arrays, input=input, seed=seed, val_share=val_share, task=task)
 
 
-def make_task(arrays: Arrays, *, input: str | None = None, seed: int = 0, val_share: float = 0.2) -> Task:
+def make_task(
+    arrays: Arrays, *, input: str | None = None, seed: int = 0, val_share: float = 0.2, task: str = "auto"
+) -> Task:
     """Check, arrange, split and standardise `arrays`; arguments and errors as for `load_task`."""
     if not 0 < val_share < 1:
         raise DataError(f"val_share must be in (0, 1), got {val_share}; for a fifth write 0.2")
-    check(arrays)
-    y, y_test, classes = encode_labels(arrays)
-    x, kind = canonical(arrays.x_train, arrays.layout, input, arrays.where)
+    regression = (kind := kind_of(arrays, task)) == "regression"
+    check(arrays, kind)
+    y, y_test, names = encode_targets(arrays) if regression else encode_labels(arrays)
+    x, form = canonical(arrays.x_train, arrays.layout, input, arrays.where)
 
-    val = stratified(y, val_share, generator(seed, "split"))
+    val = stratified(strata(y), val_share, generator(seed, "split"))
     train = np.setdiff1d(np.arange(len(y)), val)
-    mean, std = _statistics(x[train], kind, input, arrays.where)
+    mean, std = _statistics(x[train], form, input, arrays.where)
+    y_mean, y_std = (y[train].mean(axis=0), _deviation(y[train])) if regression else ((), ())
 
-    x = arrange(x, kind, input, arrays.where)
+    def labels(y: np.ndarray) -> np.ndarray:
+        return ((y - y_mean) / y_std).astype(np.float32) if regression else y
+
+    x = arrange(x, form, input, arrays.where)
     test = None
     if arrays.x_test is not None and y_test is not None:
         x_test, _ = canonical(arrays.x_test, arrays.layout, input, arrays.where)
-        test = np.ascontiguousarray(arrange(x_test, kind, input, arrays.where)), y_test
+        test = np.ascontiguousarray(arrange(x_test, form, input, arrays.where)), labels(y_test)
     return Task(
         name=arrays.name,
         in_shape=x.shape[1:],
-        classes=classes,
+        classes=() if regression else names,
         x_train=standardise(x[train], mean, std),
-        y_train=torch.from_numpy(y[train]),
+        y_train=torch.from_numpy(labels(y[train])),
         x_val=standardise(x[val], mean, std),
-        y_val=torch.from_numpy(y[val]),
+        y_val=torch.from_numpy(labels(y[val])),
         mean=mean,
         std=std,
         scale=1 / 255 if arrays.x_train.dtype == np.uint8 else 1.0,
+        targets=names if regression else (),
+        y_mean=tuple(map(float, y_mean)),
+        y_std=tuple(map(float, y_std)),
         _test=test,
     )
+
+
+def _deviation(y: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of each target (n, n_targets); 1 where it is constant in this split."""
+    std = y.std(axis=0)
+    return np.where(std <= 1e-12 * np.abs(y).max(axis=0), 1.0, std)
 
 
 def _find(spec: str, data_root: Path, download: bool) -> Arrays:

@@ -12,12 +12,15 @@ import numpy as np
 from nas.data.arrays import Arrays
 from nas.errors import DataError
 
-_READ = ("x_train", "y_train", "x_test", "y_test", "classes", "layout")
+_TEXTS = {"layout": "NHWC", "task": "regression"}
+"""Arrays of one text, with an example of it."""
+
+_READ = ("x_train", "y_train", "x_test", "y_test", "classes", "targets", *_TEXTS)
 _HOW = "numpy.savez_compressed(path, x_train=..., y_train=..., x_test=..., y_test=..., classes=...)"
 
 
 def read_npz(path: Path) -> Arrays:
-    """Read `x_train`, `y_train` and, where present, `x_test`, `y_test`, `classes`, `layout` from `path`.
+    """Read `x_train`, `y_train` and, where present, `x_test`, `y_test`, `classes`, `targets`, `layout`, `task`.
 
     Nothing is unpickled: a data file cannot run code.
 
@@ -35,16 +38,18 @@ def read_npz(path: Path) -> Arrays:
             found = {name: _read(path, file, name) for name in names}
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
         raise DataError(f"{path}: cannot be read ({type(e).__name__}: {e}); copy or write it again") from e
-    layout = found.pop("layout", None)
-    if layout is not None and (layout.size != 1 or layout.dtype.kind not in "US"):
-        raise DataError(f"{path}: layout holds {layout.dtype} of shape {layout.shape}; write one text such as 'NHWC'")
-    text = layout.item() if layout is not None else None
-    return Arrays(
-        name=path.stem,
-        where=str(path),
-        layout=text.decode("utf-8", "replace") if isinstance(text, bytes) else text,
-        **found,
-    )
+    texts = {name: _text(path, name, found.pop(name)) for name in _TEXTS if name in found}
+    return Arrays(name=path.stem, where=str(path), **texts, **found)
+
+
+def _text(path: Path, name: str, array: np.ndarray) -> str:
+    if array.size != 1 or array.dtype.kind not in "US":
+        example = _TEXTS[name]
+        raise DataError(
+            f"{path}: {name} holds {array.dtype} of shape {array.shape}; write one text such as {example!r}"
+        )
+    text = array.item()
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
 
 
 def _missing(path: Path) -> str:

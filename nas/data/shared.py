@@ -34,6 +34,9 @@ def write_shared(task: Task, folder: str | Path) -> None:
         "mean": task.mean,
         "std": task.std,
         "scale": task.scale,
+        "targets": task.targets,
+        "y_mean": task.y_mean,
+        "y_std": task.y_std,
         "fingerprint": task.fingerprint(),
     }
     try:
@@ -89,6 +92,9 @@ def open_shared(folder: str | Path) -> Task:
             mean=tuple(about["mean"]),
             std=tuple(about["std"]),
             scale=about["scale"],
+            targets=tuple(about["targets"]),
+            y_mean=tuple(about["y_mean"]),
+            y_std=tuple(about["y_std"]),
         )
         intact = task.fingerprint() == about["fingerprint"]
     except FileNotFoundError as error:

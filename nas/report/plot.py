@@ -22,6 +22,9 @@ _LABELS = {
     "balanced_accuracy": "balanced accuracy on validation data",
     "macro_f1": "macro F1 on validation data",
     "loss": "validation loss (nats)",
+    "rmse": "root mean squared error on validation data",
+    "mae": "mean absolute error on validation data",
+    "r2": "R\u00b2 on validation data",
     "macs": "multiply-adds",
     "n_params": "parameters",
     "size_bytes": "size of the ONNX file (bytes)",
@@ -212,9 +215,11 @@ def _short(objective: Objective) -> str:
 
 
 def _figure(objective: Objective, value: float) -> str:
-    return (
-        f"{value:.4f}" if not objective.cheap else (f"{value:.3g}" if value < 1000 else _plain(float(f"{value:.3g}")))
-    )
+    if objective.is_share or objective.name == "loss":
+        return f"{value:.4f}"
+    if not objective.cheap:
+        return f"{value:.4g}"
+    return f"{value:.3g}" if value < 1000 else _plain(float(f"{value:.3g}"))
 
 
 def _set_scales(axes: Any, view: _View, complete: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> None:

@@ -28,7 +28,7 @@ _NUMBER, _WHOLE, _MAYBE = (int, float), (int,), (int, type(None))
 _KINDS = {_NUMBER: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(
-        ("data", "data_root", "sampler", "runtime", "device", "subset_method", "run_id", "study_name"), (str,)
+        ("data", "data_root", "task", "sampler", "runtime", "device", "subset_method", "run_id", "study_name"), (str,)
     ),
     **dict.fromkeys(("val_share", "subset"), _NUMBER),
     "seed": _WHOLE,
@@ -54,8 +54,12 @@ class StudyConfig:
     val_share: float = 0.2
     """Share of the training data that judges the candidates, in (0, 1)."""
 
-    objectives: tuple[str, ...] = ("accuracy", "latency_ms")
-    """Names of what is optimised. `latency_ms` is measured on `runtime`, `latency_ms@TARGET` on a further target."""
+    task: str = "auto"
+    """classification, regression, or auto: what the labels in the data are."""
+
+    objectives: tuple[str, ...] = ("auto",)
+    """Names of what is optimised. `latency_ms` is measured on `runtime`, `latency_ms@TARGET` on a further target.
+    'auto' becomes `accuracy`, or `rmse` in regression, and `latency_ms` when a search starts."""
 
     budgets: tuple[str, ...] = ()
     """Hard limits, such as 'latency_ms<=2'; a candidate beyond one is never trained."""
@@ -107,13 +111,15 @@ class StudyConfig:
         given = (self.rungs,) if isinstance(self.rungs, str) else self.rungs
         object.__setattr__(self, "rungs", tuple(map(str, given)) or ("none",))
         object.__setattr__(self, "runtime", str(Target.parse(self.runtime)))
-        object.__setattr__(self, "objectives", tuple(self.plain_name(name) for name in self.objectives))
+        if self.task not in ("auto", "classification", "regression"):
+            raise NasError(f"task must be classification, regression or auto, got {self.task!r}")
+        if self.objectives != ("auto",):
+            object.__setattr__(self, "objectives", tuple(self.plain_name(name) for name in self.objectives))
         budgets = tuple(str(self.plain_budget(Budget.parse(text))) for text in self.budgets)
         object.__setattr__(self, "budgets", budgets)
         if not self.objectives:
             raise NasError("a study needs an objective; write e.g. --objective accuracy --objective latency_ms")
         for name in self.objectives:
-            parse_objective(name)
             if self.objectives.count(name) > 1:
                 raise NasError(f"objective {name} is named twice")
         for text in self.budgets:
@@ -162,7 +168,8 @@ class StudyConfig:
 
     def parsed_objectives(self) -> tuple[Objective, ...]:
         """Return the objectives themselves."""
-        return tuple(parse_objective(name) for name in self.objectives)
+        names = ("accuracy", LATENCY) if self.objectives == ("auto",) else self.objectives
+        return tuple(parse_objective(name) for name in names)
 
     def parsed_budgets(self) -> tuple[Budget, ...]:
         """Return the budgets themselves."""
@@ -229,7 +236,7 @@ class StudyConfig:
             found.append(f"space: {other.space.name} (another tree) instead of {self.space.name}")
         for f in dataclasses.fields(self):
             mine, theirs = getattr(self, f.name), getattr(other, f.name)
-            if f.name == "rungs" and theirs == ("auto",):
+            if f.name in ("rungs", "objectives") and theirs == ("auto",):
                 continue  # goes on with those of the run
             if f.name not in _NO_DIFFERENCE and mine != theirs:
                 found.append(f"{f.name}: {_said(theirs)} instead of {_said(mine)}")

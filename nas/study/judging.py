@@ -10,15 +10,26 @@ import numpy as np
 
 from nas.errors import NasError, TrialFailed
 from nas.metrics import METRICS, Judge, Metric
-from nas.objectives import OBJECTIVES, Objective
+from nas.objectives import LATENCY, OBJECTIVES, Objective, parse_objective, scaled
 
 if TYPE_CHECKING:
     from nas.data import Task
 
 
-def judge_of(objectives: Iterable[str]) -> Judge:
+def judge_of(objectives: Iterable[str], task: Task) -> Judge:
     """Return who judges in a study of these objectives."""
-    return Judge(tuple(METRICS[name] for name in objectives if name in METRICS))
+    own = tuple(METRICS[name] for name in objectives if name in METRICS)
+    return Judge(own, task.kind, task.y_mean, task.y_std)
+
+
+def objectives_of(names: Iterable[str], task: Task) -> tuple[Objective, ...]:
+    """Return the objectives of a study on `task`, their errors on its scale."""
+    return scaled([parse_objective(name) for name in names], float(np.mean(task.y_std)) if task.y_std else 1.0)
+
+
+def usual_objectives(task: Task) -> tuple[str, ...]:
+    """Return what is searched for where nobody says."""
+    return Judge(kind=task.kind).usual, LATENCY
 
 
 def portable_metrics(objectives: Iterable[str]) -> tuple[Metric, ...]:
@@ -59,4 +70,7 @@ def check_judge(judge: Judge, objectives: Sequence[Objective], task: Task) -> No
         raise NasError(f"{error}\n  it was tried on {tried}") from error
     for o in objectives:
         if not o.cheap and o.name not in scores:
-            raise NasError(f"objective {o.name} cannot be told of these data; choose from {', '.join(scores)}")
+            whose = f"is of {o.kind}" if o.kind else "cannot be told"
+            what = f"target {', '.join(task.targets)}" if task.targets else f"{task.n_outputs} classes"
+            data = f"{task.name} is a {task.kind} ({what})"
+            raise NasError(f"objective {o.name} {whose}, and {data}; choose from {', '.join(scores)}")

@@ -33,7 +33,7 @@ from nas.study.executors.ray_meter import open_meter as open_on_ray
 from nas.study.executors.ray_trainer import Carried
 from nas.study.folder import RunFolder
 from nas.study.jobs import Executor, Tell
-from nas.study.judging import check_judge, judge_of, portable_metrics
+from nas.study.judging import check_judge, judge_of, objectives_of, portable_metrics, usual_objectives
 from nas.study.ledger import Ledger
 from nas.study.limits import training_process
 from nas.study.loop import Limits, Quiet, Search, Watcher
@@ -63,6 +63,7 @@ def load_data(config: StudyConfig, *, download: bool = False) -> Task:
         input=config.space.input,
         seed=config.seed,
         val_share=config.val_share,
+        task=config.task,
         data_root=config.data_root,
         download=download,
     )
@@ -107,9 +108,9 @@ def open_search(
         raise NasError(f"executor must be local, ray or ray:ADDRESS, got {executor!r}")
     if place == "local":
         device_of(config.device)
-    objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
+    budgets = config.parsed_budgets()
     gated = bool(budgets) or None
-    _try_out(config, objectives, gated)
+    _try_out(config, config.parsed_objectives(), gated)
     open_one = open_meter
     if place == "ray":
         open_one = partial(open_on_ray, address=address or None)
@@ -117,21 +118,25 @@ def open_search(
     before = folder.read_config() if resume else None
     if before is not None:
         _check_same(before, config, folder)
-        config = replace(config, rungs=before.rungs)
+        config = replace(config, rungs=before.rungs, objectives=before.objectives)
         if storage_url is None and not (folder.path / "study.db").exists():
             raise RunError(f"{folder.path}: there is no study.db to go on with; a run with --storage needs that again")
-        earlier = read_kept(folder.warm_start, config.space) if config.warm_start else ()
-    else:
-        earlier = read_earlier(config.warm_start, config.space, objectives, folder)
     if task is None:
         task = load_data(config, download=download)
+    if config.objectives == ("auto",):
+        config = replace(config, objectives=usual_objectives(task))
+    objectives = objectives_of(config.objectives, task)
+    if before is None:
+        earlier = read_earlier(config.warm_start, config.space, objectives, folder)
+    else:
+        earlier = read_kept(folder.warm_start, config.space) if config.warm_start else ()
     fingerprint = task.fingerprint()
     if before is not None:
         before.check_data(fingerprint, config.data)
     config = settled(replace(config, data_fingerprint=fingerprint), len(task.x_train))
     config = _identified(config, before, folder, storage_url)
     check_task(config.space, task)
-    check_judge(judge_of(config.objectives), objectives, task)
+    check_judge(judge_of(config.objectives, task), objectives, task)
     with (
         nullcontext() if resume else _made(folder),
         folder.locked(),

@@ -22,7 +22,7 @@ from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, judge_file, precision_of, write_quantised
 from nas.study.folder import packed
 from nas.study.jobs import Job, Outcome, Progress, Runner, Tell
-from nas.study.judging import followed, judge_of
+from nas.study.judging import followed, judge_of, objectives_of
 from nas.study.limits import training_process
 from nas.training import TrainConfig, TrainState, as_trial_failed, fit, torch_seeded
 from nas.training.device import device_of
@@ -82,9 +82,8 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
     started = time.perf_counter()
     deadline = None if job.seconds_left is None else time.monotonic() + job.seconds_left
     train = train_config(config, job.arch)
-    objectives = config.parsed_objectives()
-    judge = judge_of(config.objectives)
-    follows = followed(objectives, judge)
+    judge = judge_of(config.objectives, task)
+    follows = followed(objectives_of(config.objectives, task), judge)
     curve: list[EpochLog] = []
 
     def note(log: EpochLog) -> None:

@@ -262,10 +262,11 @@ class TrainConfig:
     augment: Part = field(default_factory=NoAugment)
 
     label_smoothing: float = 0.0
-    """Share of the target that is spread over all classes; in the training loss alone."""
+    """Share of the target that is spread over all classes; in the training loss alone, and not in regression."""
 
     class_weights: bool = False
-    """Weigh samples inversely as the frequency of their class, where some are rare; in the training loss alone."""
+    """Weigh samples inversely as the frequency of their class, where some are rare; in the training loss alone, and not
+    in regression."""
 
     clip_norm: float = 5.0
     """Gradients together longer than this are shortened to it; 0: never. Keeps recurrent nets from bursting."""

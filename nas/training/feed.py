@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.data import select, stratified
+from nas.data import select, strata, stratified
 from nas.rng import generator, torch_seed
 from nas.training.augment import augment
 from nas.training.config import TrainConfig
@@ -26,22 +26,26 @@ class Batch:
     """(N, *in_shape); (H, W) may be smaller."""
 
     labels: Tensor
-    """(N,)"""
+    """(N,) class indices, or (N, n_targets) standardised targets of a regression."""
 
     others: Tensor | None = None
-    """(N,) labels of what was mixed in; None: nothing was."""
+    """The same of what was mixed in; None: nothing was."""
 
     share: float = 1.0
     """That `labels` have in the mixture."""
 
     def loss(self, logits: Tensor, smoothing: float, weights: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy in nats; of a mixture, the mixture of both.
+        """Mean cross-entropy in nats, in regression the mean squared error; of a mixture, the mixture of both.
 
         Args:
+            logits: outputs, (N, n_outputs).
+            smoothing: of the classes; has no effect in regression.
             weights: (n_classes,) of the samples of each class; None: all weigh 1.
         """
 
         def of(labels: Tensor) -> Tensor:
+            if labels.is_floating_point():
+                return F.mse_loss(logits, labels)
             if weights is None:
                 return F.cross_entropy(logits, labels, label_smoothing=smoothing)
             total = F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=smoothing)
@@ -143,7 +147,7 @@ def pool(x: Tensor, y: Tensor, share: float, method: str, seed: int) -> Tensor |
     if share == 1:
         return None
     if method == "stratified":
-        chosen = stratified(y.cpu().numpy(), share, generator(seed, "subset"), leave=0)
+        chosen = stratified(strata(y.cpu().numpy()), share, generator(seed, "subset"), leave=0)
     else:
         chosen = _representative(x, y, share, method)
     return torch.from_numpy(chosen).to(y.device)
@@ -159,7 +163,7 @@ def _representative(x: Tensor, y: Tensor, share: float, method: str) -> np.ndarr
     key = method, share, digest.hexdigest()
     if key not in _CHOSEN:
         rng = generator(0, "subset", method)
-        _CHOSEN[key] = select(method, x.cpu().numpy(), y.cpu().numpy(), share, rng)
+        _CHOSEN[key] = select(method, x.cpu().numpy(), strata(y.cpu().numpy()), share, rng)
     return _CHOSEN[key]
 
 

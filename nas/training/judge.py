@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.data import stratified
+from nas.data import strata, stratified
 from nas.metrics import Judge
 from nas.rng import generator
 from nas.training.failures import as_trial_failed, check_loss
@@ -32,7 +32,7 @@ def evaluate(
 
     Args:
         x: (n, *in_shape), at least one sample.
-        y: (n,) indices into the logits.
+        y: (n,) indices into the logits, or (n, n_outputs) standardised targets.
         batch: samples at a time.
         judge: by which figures.
         between_batches: called before every batch; may take its time, and raise nothing.
@@ -73,8 +73,8 @@ def few(x: Tensor, y: Tensor, most: int = MOST_JUDGED) -> tuple[Tensor, Tensor]:
     """Return about `most` of the samples (all where there are no more), every class with its share, always the same."""
     if len(y) <= most:
         return x, y
-    chosen = torch.from_numpy(stratified(y.cpu().numpy(), most / len(y), generator(0, "judged"), leave=0)).to(y.device)
-    return x[chosen], y[chosen]
+    chosen = stratified(strata(y.cpu().numpy()), most / len(y), generator(0, "judged"), leave=0)
+    return x[torch.from_numpy(chosen).to(y.device)], y[torch.from_numpy(chosen).to(y.device)]
 
 
 def memory_format(module: nn.Module, x: Tensor) -> torch.memory_format:

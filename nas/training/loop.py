@@ -76,7 +76,8 @@ def fit(
 
     Args:
         x: (n, *in_shape) float32, on the device of `module`.
-        y: (n,) int64, indices into the logits (N, n_outputs) that `module` gives.
+        y: (n,) int64, indices into the logits (N, n_outputs) that `module` gives, or (n, n_outputs) float32, the
+            standardised targets of a regression.
         seed: owns the subsets, the order of samples, augmentation and dropout.
         evaluate_on: (x_val, y_val), judged on at the end of every stretch, at its resolution: on all of them where
             the full training ends, before on those that `few` chooses.
@@ -114,7 +115,7 @@ def fit(
     with as_trial_failed():
         layout = memory_format(module, x)
         module.to(memory_format=layout)
-        weights = class_weights(y) if config.class_weights else None
+        weights = class_weights(y) if config.class_weights and not y.is_floating_point() else None
         learner = Learner(module, config, sum(s.n_steps for s in stretches), x.device, weights)
     first, curve, train_seconds = 0, list[EpochLog](), 0.0
     if state is not None:
@@ -178,7 +179,7 @@ def fit(
 
 
 def _train(learner: Learner, feed: Feed, stretch: Stretch, clock: Clock) -> float | None:
-    """Train on one stretch and return the mean loss of its samples, in nats; None where the deadline comes first."""
+    """Train on one stretch and return the mean loss of its samples; None where the deadline comes first."""
     epoch, looks_late = math.ceil(stretch.epochs), feed.device.type != "cpu"
     total = torch.zeros((), device=feed.device, dtype=torch.float64)
     seen, mean = 0, math.nan
