@@ -153,7 +153,7 @@ def ship(
     metadata = {
         "made_by": f"pareto-nas {version('pareto-nas')}",
         "data": task.name,
-        **_said_of_outputs(task),
+        **_said_of_data(task),
         "in_shape": json.dumps(task.in_shape),
         "preprocess": "input = (x * scale - mean) / std per channel, float32, (N, *in_shape)",
         "scale": json.dumps(task.scale),
@@ -215,11 +215,13 @@ def ship(
     )
 
 
-def _said_of_outputs(task: Task) -> dict[str, str]:
-    """Return what the outputs of a file mean, for its metadata."""
+def _said_of_data(task: Task) -> dict[str, str]:
+    """Return what the outputs of a file mean, and how rows of a table become its inputs, for its metadata."""
+    recipe = {} if task.recipe is None else {"recipe": json.dumps(task.recipe)}
     if task.kind == "classification":
-        return {"task": task.kind, "classes": json.dumps(task.classes)}
+        return {"task": task.kind, "classes": json.dumps(task.classes), **recipe}
     return {
+        **recipe,
         "task": task.kind,
         "targets": json.dumps(task.targets),
         "postprocess": "prediction = output * target_std + target_mean, per target",

@@ -27,7 +27,17 @@ DEFAULT_SECONDS = 180.0
 
 @click.command()
 @click.argument("space", required=False)
-@click.option("--data", help="digits, fashion_mnist, or a .npz file with x_train and y_train.  [default: digits]")
+@click.option(
+    "--data",
+    help="digits, fashion_mnist, a .npz file with x_train and y_train, or a .csv or .tsv file.  [default: digits]",
+)
+@click.option(
+    "--target-column", multiple=True, metavar="NAME", help="Of a table, what is to be predicted; repeat for several."
+)
+@click.option(
+    "--test-data", metavar="FILE", help="A table to test on in the end.  [default: a fifth of the rows of --data]"
+)
+@click.option("--encoding", help="Of a table, e.g. latin-1.  [default: utf-8]")
 @click.option("--data-root", metavar="DIR", help="Folder of data sets that come as files.  [default: data]")
 @click.option("--download", is_flag=True, help="Fetch a named data set into --data-root if it is not there.")
 @click.option(
@@ -137,11 +147,12 @@ def search(
     verbose: bool,
     **given: Any,
 ) -> None:
-    """Search SPACE for the Pareto front: the name of a shipped space, or a YAML file.  [default: digits]
+    """Search SPACE for the Pareto front: the name of a shipped space, or a YAML file.  [default: digits; tables: mlp]
 
     Candidates over a budget are priced, recorded and never trained. Ctrl-C ends cleanly; --resume goes on.
     """
     from nas.catalog import find_space
+    from nas.data.csv_file import is_csv
     from nas.durations import seconds
     from nas.study.config import StudyConfig
     from nas.study.folder import RunFolder, next_folder
@@ -157,7 +168,7 @@ def search(
     if trial_time_limit is not None:
         chosen["trial_time_limit_s"] = seconds(trial_time_limit)
     if space is not None or not resume:
-        chosen["space"] = find_space(space or "digits")
+        chosen["space"] = find_space(space or ("mlp" if is_csv(given["data"] or "") else "digits"))
     if resume:
         if out is None:
             raise NasError("--resume needs the run folder: nas search --resume --out results/NAME")
@@ -219,6 +230,7 @@ def _say_start(opened: Search, workers: int | None) -> None:
         f"space      {config.space.name}: {size}",
         f"data       {task.name}: {len(task.x_train)} to train on, {len(task.x_val)} to choose by, "
         f"shape {task.in_shape}, {_outputs(task)}",
+        *(f"           {note}" for note in task.notes),
         f"objectives {', '.join(f'{o.name} ({o.direction})' for o in opened.objectives)}",
         f"budgets    {', '.join(map(str, opened.budgets)) or 'none'}",
         f"limits     {_limits(opened)}",

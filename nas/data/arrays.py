@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from nas.errors import DataError, did_you_mean
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Learned:
+    """Numbers that samples became, by rules that were learned on the training split."""
+
+    x_train: np.ndarray
+    """All samples that are no test samples, in their order."""
+
+    x_test: np.ndarray | None
+    layout: str
+    recipe: Mapping[str, Any]
+    """The rules, as JSON-able values."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -34,6 +48,13 @@ class Arrays:
 
     targets: np.ndarray | None = None
     """(n_targets,) names of what a regression predicts; without it target, or target_0, target_1, ..."""
+
+    learn: Callable[[np.ndarray], Learned] | None = None
+    """For data that are no numbers yet: x_train and x_test count the samples, (n,), and this makes numbers of them, by
+    what it learns of those with the given indices, the training split."""
+
+    notes: tuple[str, ...] = ()
+    """What was decided about the data that the user should know, a line each."""
 
     layout: str | None = None
     """NCHW, NHWC or NHW for images, NCT or NTC for sequences, NF for vectors; None: by the number of axes."""

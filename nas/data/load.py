@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from nas.data.arrays import Arrays, check, encode_labels, encode_targets, kind_of
-from nas.data.datasets import DATASETS
 from nas.data.layout import arrange, canonical
-from nas.data.npz import read_npz
+from nas.data.reading import Reading
+from nas.data.sources import read_source
 from nas.data.split import strata, stratified
 from nas.data.task import Task, standardise
-from nas.errors import DataError, did_you_mean
+from nas.errors import DataError
 from nas.rng import generator
 
 
@@ -26,11 +28,15 @@ def load_task(
     task: str = "auto",
     data_root: str | Path = "data",
     download: bool = False,
+    target_columns: Sequence[str] = (),
+    test_data: str = "",
+    encoding: str = "utf-8",
 ) -> Task:
-    """Load a data set by name or from a .npz file, and split a validation set from its training samples.
+    """Load data, whatever kind `spec` names, and split a validation set from their training samples.
 
     Args:
-        spec: a name in `DATASETS`, or a path to a .npz file with `x_train`, `y_train` and, optionally, `x_test`,
+        spec: a name in `DATASETS`; a .csv or .tsv file (`nas.data.table`); or a .npz file with
+            `x_train`, `y_train` and, optionally, `x_test`,
             `y_test`, `classes`, `targets`, `task` and `layout` (see `Arrays`).
         input: what the space reads. "image": maps (C, H, W). "sequence": tokens (T, C); an image gives its rows as
             tokens, (H, C*W), a vector one value per token, (F, 1). "vector": (F,), images and sequences flattened.
@@ -41,10 +47,21 @@ def load_task(
         task: classification, regression, or auto: what the labels are (see `nas.data.arrays.kind_of`).
         data_root: folder of the named data sets that come as files.
         download: fetch a named data set that is not there. Nothing is fetched without it.
+        target_columns: of a table, what is to be predicted.
+        test_data: a table to test on; empty: a fifth of the rows is set aside.
+        encoding: of a table.
     Raises:
         DataError: data that are not there or cannot be learned from; names the place, what was found, the remedy.
     """
-    arrays = _find(str(spec), Path(data_root), download)
+    how = Reading(
+        data_root=Path(data_root),
+        download=download,
+        task=task,
+        target_columns=tuple(target_columns),
+        test_data=test_data,
+        encoding=encoding,
+    )
+    arrays = read_source(str(spec), how)
     return make_task(arrays, input=input, seed=seed, val_share=val_share, task=task)
 
 
@@ -55,12 +72,18 @@ def make_task(
     if not 0 < val_share < 1:
         raise DataError(f"val_share must be in (0, 1), got {val_share}; for a fifth write 0.2")
     regression = (kind := kind_of(arrays, task)) == "regression"
-    check(arrays, kind)
+    if arrays.learn is None:
+        check(arrays, kind)
     y, y_test, names = encode_targets(arrays) if regression else encode_labels(arrays)
-    x, form = canonical(arrays.x_train, arrays.layout, input, arrays.where)
-
     val = stratified(strata(y), val_share, generator(seed, "split"))
     train = np.setdiff1d(np.arange(len(y)), val)
+    recipe = None
+    if arrays.learn is not None:
+        learned = arrays.learn(train)
+        recipe = learned.recipe
+        arrays = replace(arrays, x_train=learned.x_train, x_test=learned.x_test, layout=learned.layout, learn=None)
+        check(arrays, kind)
+    x, form = canonical(arrays.x_train, arrays.layout, input, arrays.where)
     mean, std = _statistics(x[train], form, input, arrays.where)
     y_mean, y_std = (y[train].mean(axis=0), _deviation(y[train])) if regression else ((), ())
 
@@ -86,6 +109,8 @@ def make_task(
         targets=names if regression else (),
         y_mean=tuple(map(float, y_mean)),
         y_std=tuple(map(float, y_std)),
+        recipe=recipe,
+        notes=arrays.notes,
         _test=test,
     )
 
@@ -94,15 +119,6 @@ def _deviation(y: np.ndarray) -> np.ndarray:
     """Return the standard deviation of each target (n, n_targets); 1 where it is constant in this split."""
     std = y.std(axis=0)
     return np.where(std <= 1e-12 * np.abs(y).max(axis=0), 1.0, std)
-
-
-def _find(spec: str, data_root: Path, download: bool) -> Arrays:
-    if spec in DATASETS:
-        return DATASETS[spec](data_root, download)
-    path = Path(spec).expanduser()
-    if path.exists() or path.suffix == ".npz":
-        return read_npz(path)
-    raise DataError(f"{did_you_mean('data set', spec, DATASETS)}; nor is there a file {spec!r} (.npz)")
 
 
 def _statistics(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -53,6 +54,12 @@ class Task:
 
     y_std: tuple[float, ...] = field(default=(), repr=False)
     """As `y_mean`."""
+
+    recipe: Mapping[str, Any] | None = field(default=None, repr=False)
+    """How rows of a table become what `mean` and `std` are of, as JSON-able values; None: they are that already."""
+
+    notes: tuple[str, ...] = field(default=(), repr=False)
+    """What was decided about the data that the user should know, a line each."""
 
     _test: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
     """Test samples (n, *in_shape) in the type of the file, and their labels as `y_train` has them."""

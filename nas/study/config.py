@@ -19,17 +19,19 @@ from nas.space.yaml import Loader, parse
 from nas.training.fidelity import FULL, Rung, rungs
 
 _NO_DIFFERENCE = (
-    *("space", "data", "data_root", "data_fingerprint", "run_id", "study_name"),
+    *("space", "data", "data_root", "test_data", "data_fingerprint", "run_id", "study_name"),
     *("trial_time_limit_s", "device"),
 )
 """Compared otherwise (the space, the data, the run), or free to change."""
 
 _NUMBER, _WHOLE, _MAYBE = (int, float), (int,), (int, type(None))
 _KINDS = {_NUMBER: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
+_WORDS = (
+    *("data", "data_root", "task", "test_data", "encoding", "sampler", "runtime", "device", "subset_method"),
+    *("run_id", "study_name"),
+)
 _TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(
-        ("data", "data_root", "task", "sampler", "runtime", "device", "subset_method", "run_id", "study_name"), (str,)
-    ),
+    **dict.fromkeys(_WORDS, (str,)),
     **dict.fromkeys(("val_share", "subset"), _NUMBER),
     "seed": _WHOLE,
     "epochs": _MAYBE,
@@ -43,13 +45,22 @@ class StudyConfig:
     space: Space
 
     data: str = "digits"
-    """Name of a data set, or path to a .npz file."""
+    """Name of a data set, or path to a .npz, .csv or .tsv file."""
 
     data_fingerprint: str = ""
     """What the data were (`Task.fingerprint`); empty before they are loaded."""
 
     data_root: str = "data"
     """Folder of the named data sets that come as files."""
+
+    target_column: tuple[str, ...] = ()
+    """Of a table, what is to be predicted; several are a regression of several targets."""
+
+    test_data: str = ""
+    """A table to test on; empty: what the data have, or a fifth of the rows of a table."""
+
+    encoding: str = "utf-8"
+    """Of a table."""
 
     val_share: float = 0.2
     """Share of the training data that judges the candidates, in (0, 1)."""
@@ -102,7 +113,9 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "warm_start", _folders(self.warm_start))
-        for name in ("objectives", "budgets"):
+        if isinstance(self.target_column, str):
+            object.__setattr__(self, "target_column", (self.target_column,))
+        for name in ("objectives", "budgets", "target_column"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, kinds in _TYPES.items():
             value = getattr(self, name)

@@ -66,6 +66,9 @@ def load_data(config: StudyConfig, *, download: bool = False) -> Task:
         task=config.task,
         data_root=config.data_root,
         download=download,
+        target_columns=config.target_column,
+        test_data=config.test_data,
+        encoding=config.encoding,
     )
 
 
