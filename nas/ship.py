@@ -23,7 +23,7 @@ from nas.measure import OpenMeter
 from nas.measure.open import NOTICED
 from nas.measure.price import measured_file
 from nas.objectives import DRIFT, Measurement, Objective
-from nas.records import TrialRecord, write_rows
+from nas.records import TrialRecord, write_rows, write_text
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, precision_of
 from nas.study.folder import RunFolder
@@ -180,6 +180,8 @@ def ship(
         if quantised:
             first = next(iter(meters))
             speedup = meters[first].measure(plain, task.in_shape).value / latencies[first].file.value
+    if task.recipe is not None and "tokenizer" in task.recipe:
+        write_text(path.with_suffix(".tokenizer.json"), json.dumps(task.recipe["tokenizer"], ensure_ascii=False))
     expected, found = _outputs(network, task.x_val), run_file(path, task.x_val.numpy())
     judge = judge_of(config.objectives, task)
     metric = followed(config.parsed_objectives(), judge)
@@ -217,7 +219,7 @@ def ship(
 
 def _said_of_data(task: Task) -> dict[str, str]:
     """Return what the outputs of a file mean, and how rows of a table become its inputs, for its metadata."""
-    recipe = {} if task.recipe is None else {"recipe": json.dumps(task.recipe)}
+    recipe = {} if task.recipe is None else {"recipe": json.dumps(task.recipe, ensure_ascii=False)}
     if task.kind == "classification":
         return {"task": task.kind, "classes": json.dumps(task.classes), **recipe}
     return {

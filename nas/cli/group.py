@@ -23,6 +23,37 @@ def data_options(command: _Command) -> _Command:
     return data(root(command))
 
 
+def table_options(command: _Command) -> _Command:
+    """Let a command be told how a table is read; each is a field of `StudyConfig`."""
+    kinds = click.Choice(["classification", "regression"])
+    usual = "the only one called target, label, class or y, or beside a text"
+    options = (
+        click.option("--task", type=kinds, help="What the labels are, where whole numbers can be either."),
+        click.option(
+            "--target-column",
+            multiple=True,
+            metavar="NAME",
+            help=f"Of a table, what is to be predicted; repeat for several.  [default: {usual}]",
+        ),
+        click.option(
+            "--text-column",
+            metavar="NAME",
+            help="Of a table, the texts to classify.  [default: found beside a single column of labels]",
+        ),
+        click.option("--vocabulary", type=click.IntRange(min=16), help="Most tokens of texts.  [default: 4096]"),
+        click.option(
+            "--length", type=click.IntRange(min=1), help="Tokens a text is cut to.  [default: enough for 95 % of them]"
+        ),
+        click.option(
+            "--test-data", metavar="FILE", help="A table to test on in the end.  [default: a fifth of the rows]"
+        ),
+        click.option("--encoding", help="Of a table, e.g. latin-1.  [default: utf-8]"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def targets_option(help_text: str) -> Callable[[_Command], _Command]:
     """Let a command be told on which targets to measure."""
     setting = "RUNTIME[:SETTING=VALUE,...]"

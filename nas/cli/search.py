@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.cli.group import table_options
 from nas.cli.numbers import large
 from nas.errors import NasError
 from nas.objectives import OBJECTIVES
@@ -31,20 +33,9 @@ DEFAULT_SECONDS = 180.0
     "--data",
     help="digits, fashion_mnist, a .npz file with x_train and y_train, or a .csv or .tsv file.  [default: digits]",
 )
-@click.option(
-    "--target-column", multiple=True, metavar="NAME", help="Of a table, what is to be predicted; repeat for several."
-)
-@click.option(
-    "--test-data", metavar="FILE", help="A table to test on in the end.  [default: a fifth of the rows of --data]"
-)
-@click.option("--encoding", help="Of a table, e.g. latin-1.  [default: utf-8]")
+@table_options
 @click.option("--data-root", metavar="DIR", help="Folder of data sets that come as files.  [default: data]")
 @click.option("--download", is_flag=True, help="Fetch a named data set into --data-root if it is not there.")
-@click.option(
-    "--task",
-    type=click.Choice(["classification", "regression"]),
-    help="What the labels are, where that is not clear: whole numbers can be either.",
-)
 @click.option("--val-share", type=float, help="Share of the training data that judges candidates.  [default: 0.2]")
 @click.option(
     "-o",
@@ -152,7 +143,6 @@ def search(
     Candidates over a budget are priced, recorded and never trained. Ctrl-C ends cleanly; --resume goes on.
     """
     from nas.catalog import find_space
-    from nas.data.csv_file import is_csv
     from nas.durations import seconds
     from nas.study.config import StudyConfig
     from nas.study.folder import RunFolder, next_folder
@@ -168,7 +158,7 @@ def search(
     if trial_time_limit is not None:
         chosen["trial_time_limit_s"] = seconds(trial_time_limit)
     if space is not None or not resume:
-        chosen["space"] = find_space(space or ("mlp" if is_csv(given["data"] or "") else "digits"))
+        chosen["space"] = find_space(space or _usual_space(given))
     if resume:
         if out is None:
             raise NasError("--resume needs the run folder: nas search --resume --out results/NAME")
@@ -202,6 +192,15 @@ def search(
     again += [f"--executor {executor}"] if executor != "local" else []
     again += [f"--storage {shlex.quote(storage)}"] if storage is not None else []
     _say_end(opened, ended, quiet, " ".join(again))
+
+
+def _usual_space(given: Mapping[str, Any]) -> str:
+    """Return the space that is searched where nobody names one."""
+    from nas.data.csv_file import is_csv
+
+    if not is_csv(given["data"] or ""):
+        return "digits"
+    return "text" if given["text_column"] else "mlp"
 
 
 def _watcher(stack: ExitStack, quiet: bool, verbose: bool) -> Watcher:

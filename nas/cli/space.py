@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.group import targets_option
+from nas.cli.group import table_options, targets_option
 from nas.cli.numbers import large
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 )
 @click.option("--prices", is_flag=True, help="Say what random samples cost; --budget does too.")
 @targets_option("Where to measure their latency; repeat for several.  [default: onnxruntime]")
-@click.option("--data", help="What they are for: digits, fashion_mnist, or a .npz file.  [default: digits]")
+@click.option("--data", help="What they are for: a data set's name, or a .npz, .csv or .tsv file.  [default: digits]")
+@table_options
 @click.option("--data-root", metavar="DIR", help="Folder of data sets that come as files.  [default: data]")
 @click.option("--shape", metavar="SIZES", help="Instead of data: one sample, e.g. 3,32,32.")
 @click.option("--classes", type=click.IntRange(min=1), help="With --shape: the number of outputs.  [default: 10]")
@@ -116,7 +117,8 @@ def _preview(space: Space, samples: int, seed: int, given: dict[str, Any]) -> No
     if "classes" in given and "shape" not in given:
         raise click.UsageError("--classes goes with --shape; data say themselves how many they have")
     targets = names_of(given.get("targets", ("onnxruntime",)))
-    chosen = {name: given[name] for name in ("budgets", "data", "data_root") if name in given}
+    read = ("task", "target_column", "text_column", "vocabulary", "length", "test_data", "encoding")
+    chosen = {name: given[name] for name in ("budgets", "data", "data_root", *read) if name in given}
     config = StudyConfig(space=space, objectives=tuple(targets), runtime=targets["latency_ms"], seed=seed, **chosen)
     shape = given.get("shape")
     task = load_data(config) if shape is None else stand_in(read_shape(shape), given.get("classes", 10))

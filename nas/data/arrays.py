@@ -23,6 +23,9 @@ class Learned:
     recipe: Mapping[str, Any]
     """The rules, as JSON-able values."""
 
+    notes: tuple[str, ...] = ()
+    """What was decided that the user should know, a line each."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Arrays:

@@ -11,7 +11,7 @@ import torch
 
 from nas.data.arrays import Arrays, check, encode_labels, encode_targets, kind_of
 from nas.data.layout import arrange, canonical
-from nas.data.reading import Reading
+from nas.data.reading import VOCABULARY, Reading
 from nas.data.sources import read_source
 from nas.data.split import strata, stratified
 from nas.data.task import Task, standardise
@@ -31,6 +31,9 @@ def load_task(
     target_columns: Sequence[str] = (),
     test_data: str = "",
     encoding: str = "utf-8",
+    text_column: str = "",
+    vocabulary: int = VOCABULARY,
+    length: int | None = None,
 ) -> Task:
     """Load data, whatever kind `spec` names, and split a validation set from their training samples.
 
@@ -50,6 +53,10 @@ def load_task(
         target_columns: of a table, what is to be predicted.
         test_data: a table to test on; empty: a fifth of the rows is set aside.
         encoding: of a table.
+        text_column: of a table, the texts to classify (`nas.data.text`); empty: found by itself beside a single column
+            of labels, else there are none.
+        vocabulary: tokens that a tokenizer may know.
+        length: tokens that texts are cut or filled to; None: what is enough for 95 % of the training texts.
     Raises:
         DataError: data that are not there or cannot be learned from; names the place, what was found, the remedy.
     """
@@ -60,6 +67,9 @@ def load_task(
         target_columns=tuple(target_columns),
         test_data=test_data,
         encoding=encoding,
+        text_column=text_column,
+        vocabulary=vocabulary,
+        length=length,
     )
     arrays = read_source(str(spec), how)
     return make_task(arrays, input=input, seed=seed, val_share=val_share, task=task)
@@ -77,14 +87,14 @@ def make_task(
     y, y_test, names = encode_targets(arrays) if regression else encode_labels(arrays)
     val = stratified(strata(y), val_share, generator(seed, "split"))
     train = np.setdiff1d(np.arange(len(y)), val)
-    recipe = None
+    recipe, notes = None, arrays.notes
     if arrays.learn is not None:
         learned = arrays.learn(train)
-        recipe = learned.recipe
+        recipe, notes = learned.recipe, (*notes, *learned.notes)
         arrays = replace(arrays, x_train=learned.x_train, x_test=learned.x_test, layout=learned.layout, learn=None)
         check(arrays, kind)
     x, form = canonical(arrays.x_train, arrays.layout, input, arrays.where)
-    mean, std = _statistics(x[train], form, input, arrays.where)
+    mean, std = ((0.0,), (1.0,)) if form == "text" else _statistics(x[train], form, input, arrays.where)
     y_mean, y_std = (y[train].mean(axis=0), _deviation(y[train])) if regression else ((), ())
 
     def labels(y: np.ndarray) -> np.ndarray:
@@ -110,7 +120,7 @@ def make_task(
         y_mean=tuple(map(float, y_mean)),
         y_std=tuple(map(float, y_std)),
         recipe=recipe,
-        notes=arrays.notes,
+        notes=notes,
         _test=test,
     )
 

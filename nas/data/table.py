@@ -13,6 +13,7 @@ from nas.data.arrays import Arrays, Learned
 from nas.data.csv_file import find_column, line_of, read_csv_file
 from nas.data.reading import Reading
 from nas.data.split import hold_out, strata
+from nas.data.text import learn_texts, text_column, texts
 from nas.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,11 +43,19 @@ def read_table(path: Path, how: Reading) -> Arrays:
         DataError: names file, column, line and remedy.
     """
     table = read_csv_file(path, how.encoding)
-    targets = target_columns(path, table, how)
+    text = text_column(path, table, how)
+    targets = target_columns(path, table, how, text)
     features = [name for name in table.columns if name not in targets]
     if not features:
         raise DataError(f"{path}: there is no column beside {', '.join(targets)} to predict from")
-    columns, ignored = plan(path, table[features])
+    if text in targets:
+        raise DataError(f"{path}: column '{text}' cannot be both the text and what is predicted")
+    if text:
+        features, columns = [text], {}
+        rest = [name for name in table.columns if name not in (*targets, text)]
+        ignored = [f"columns beside the text are not read: {', '.join(map(str, rest))}"] if rest else []
+    else:
+        columns, ignored = plan(path, table[features])
     test = None
     if how.test_data:
         test = read_csv_file(Path(how.test_data).expanduser(), how.encoding)
@@ -63,6 +72,8 @@ def read_table(path: Path, how: Reading) -> Arrays:
     train_rows, test_rows = table, test
 
     def learn(train: np.ndarray) -> Learned:
+        if text:
+            return learn_texts(texts(path, train_rows[text]), texts(path, test_rows[text]), train, how)
         recipe = {"kind": "table", "columns": fit_columns(train_rows.iloc[train], columns)}
         x, x_test = (apply_columns(part, recipe["columns"]) for part in (train_rows, test_rows))
         return Learned(x_train=x, x_test=x_test, layout="NF", recipe=recipe)
@@ -80,10 +91,17 @@ def read_table(path: Path, how: Reading) -> Arrays:
     )
 
 
-def target_columns(path: Path, table: pd.DataFrame, how: Reading) -> list[str]:
-    """Return the columns to predict: those that the user names, else the only one with a usual name."""
+def target_columns(path: Path, table: pd.DataFrame, how: Reading, text: str) -> list[str]:
+    """Return the columns to predict: those that the user names, else the only one with a usual name or beside a text.
+
+    Args:
+        text: the column of texts; empty where there is none.
+    """
     if how.target_columns:
         return [find_column(path, table, name, "--target-column") for name in how.target_columns]
+    others = [str(name) for name in table.columns if name != text]
+    if text and len(others) == 1:
+        return others
     usual = [str(name) for name in table.columns if str(name).lower() in _USUAL]
     if len(usual) == 1:
         return usual

@@ -27,14 +27,16 @@ _NO_DIFFERENCE = (
 _NUMBER, _WHOLE, _MAYBE = (int, float), (int,), (int, type(None))
 _KINDS = {_NUMBER: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
 _WORDS = (
-    *("data", "data_root", "task", "test_data", "encoding", "sampler", "runtime", "device", "subset_method"),
-    *("run_id", "study_name"),
+    *("data", "data_root", "task", "test_data", "encoding", "text_column", "sampler", "runtime", "device"),
+    *("subset_method", "run_id", "study_name"),
 )
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(_WORDS, (str,)),
     **dict.fromkeys(("val_share", "subset"), _NUMBER),
     "seed": _WHOLE,
     "epochs": _MAYBE,
+    "vocabulary": _WHOLE,
+    "length": _MAYBE,
 }
 
 
@@ -61,6 +63,15 @@ class StudyConfig:
 
     encoding: str = "utf-8"
     """Of a table."""
+
+    text_column: str = ""
+    """Of a table, the texts to classify; empty: found by itself beside a single column of labels."""
+
+    vocabulary: int = 4096
+    """Tokens that the tokenizer of texts may know."""
+
+    length: int | None = None
+    """Tokens that texts are cut or filled to; None: what is enough for 95 % of the training texts."""
 
     val_share: float = 0.2
     """Share of the training data that judges the candidates, in (0, 1)."""

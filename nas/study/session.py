@@ -69,6 +69,9 @@ def load_data(config: StudyConfig, *, download: bool = False) -> Task:
         target_columns=config.target_column,
         test_data=config.test_data,
         encoding=config.encoding,
+        text_column=config.text_column,
+        vocabulary=config.vocabulary,
+        length=config.length,
     )
 
 

@@ -23,7 +23,7 @@ class Part:
     __slots__ = ()
 
     layouts: ClassVar[tuple[str, ...]] = ("map", "tokens", "vector")
-    """What it can be used on; `nas.shapes.layout` says which one a shape is."""
+    """What it can be used on; `nas.shapes.layout` says which one a shape is. "ids" are those of a text's tokens."""
 
 
 OPTIMIZERS = Registry[type[Part]]("optimizer")
@@ -162,6 +162,8 @@ class Step(Part):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoAugment(Part):
     """The samples as they are."""
+
+    layouts: ClassVar[tuple[str, ...]] = ("map", "tokens", "vector", "ids")
 
 
 @AUGMENTATIONS.add("crop")
