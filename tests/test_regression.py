@@ -20,6 +20,7 @@ from nas.objectives import OBJECTIVES, scaled
 from nas.space.yaml import parse
 from nas.study.judging import objectives_of
 from nas.training import TrainConfig, evaluate, fit
+from nas.training.config import AdamW
 
 SPACE = parse(
     """
@@ -148,9 +149,10 @@ def test_it_learns_what_a_linear_model_does():
     task = make_task(Arrays(name="x", where="x", x_train=x, y_train=y))
     judge = Judge(kind="regression", mean=task.y_mean, std=task.y_std)
     for mixup in (0.0, 0.2):
+        config = TrainConfig(epochs=20, mixup=mixup, batch_size=32, optimizer=AdamW(lr=0.03))
         torch.manual_seed(0)
         net = torch.nn.Linear(6, 2)
-        fit(net, task.x_train, task.y_train, TrainConfig(epochs=30, mixup=mixup, batch_size=32), seed=0)
+        fit(net, task.x_train, task.y_train, config, seed=0)
         assert evaluate(net, task.x_val, task.y_val, judge=judge)["r2"] > 0.97
 
 

@@ -20,7 +20,7 @@ from nas.errors import NasError, RunError
 from nas.export import export_checked
 from nas.export.quantize import PRECISIONS
 from nas.measure import open_meter
-from nas.objectives import Measurement
+from nas.objectives import OBJECTIVES, Measurement
 from nas.rng import generator
 from nas.ship import _doubts, exported_path, load_network, measure_again, ship, write_table
 from nas.space.yaml import parse
@@ -239,7 +239,7 @@ def test_the_command_quantises_what_it_can_and_names_what_it_cannot(front, tmp_p
     ],
 )
 def test_what_speaks_against_an_int8_file(speedup, torch_accuracy, accuracy, doubts):
-    assert _doubts(speedup, torch_accuracy, accuracy) == doubts
+    assert _doubts(speedup, OBJECTIVES["accuracy"], torch_accuracy, accuracy) == doubts
 
 
 def test_weights_that_are_not_of_this_network(front):

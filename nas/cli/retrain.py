@@ -47,8 +47,8 @@ def retrain(
     spread = f", 95 % interval {ends}" if seeds > 1 else ": no interval"
     folder = member.front.folder.retrained_trial(member.record.number)
     known = f", which know an accuracy to +-{found.sampling_error:.4f}" if found.metric == "accuracy" else ""
-    said = f"test {found.metric}".ljust(16)
-    click.echo(f"{said} {figure(found.metric, found.mean)} (mean of {seeds} seeds{spread})")
+    first = f"test {found.metric}".ljust(16)
+    click.echo(f"{first} {figure(found.metric, found.mean)} (mean of {seeds} seeds{spread})")
     for name in found.scores[0]:
         if name != found.metric:
             mean = sum(scores[name] for scores in found.scores) / seeds

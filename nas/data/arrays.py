@@ -72,14 +72,18 @@ def kind_of(arrays: Arrays, asked: str = "auto") -> Literal["classification", "r
         DataError: floats that may well be classes.
     """
     said = asked if asked != "auto" else arrays.task
-    if said == "classification" or said == "regression":
-        return said
+    if said == "classification":
+        return "classification"
+    if said == "regression":
+        return "regression"
     if said is not None:
         raise DataError(f"{arrays.where}: task: {did_you_mean('task', said, ('classification', 'regression'))}")
     y = np.asarray(arrays.y_train)
     if y.dtype.kind != "f":
         return "classification"
     values = np.unique(y)
+    if y.ndim == 2 and set(values) <= {0, 1} and (y.sum(axis=1) == 1).all():
+        return "classification"  # one-hot, for `check` to refuse
     if y.ndim == 1 and len(values) <= _FEW and np.array_equal(values, np.round(values)):
         raise DataError(
             f"{arrays.where}: y_train holds floats, {len(values)} different ones and all whole: classes, or a "

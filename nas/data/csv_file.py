@@ -7,7 +7,7 @@ import difflib
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nas.errors import DataError, did_you_mean
 
@@ -40,7 +40,7 @@ def read_csv_file(path: Path, encoding: str = "utf-8") -> pd.DataFrame:
     if not head.strip():
         raise DataError(f"{path}: the file is empty; its first line names the columns")
     delimiter = _delimiter(path, head)
-    quoting = csv.QUOTE_NONE if delimiter == "\t" and _has_loose_quotes(text) else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" and _has_loose_quotes(text) else csv.QUOTE_MINIMAL
     columns = _check_lines(path, text, delimiter, quoting)
     try:
         table = pd.read_csv(io.StringIO(text), sep=delimiter, quoting=quoting, names=columns, header=0, index_col=False)
@@ -109,7 +109,7 @@ def _has_loose_quotes(text: str) -> bool:
     return any(not re.fullmatch(r'\t?"(?:[^"]|"")*"\r?', field) for field in opened)
 
 
-def _check_lines(path: Path, text: str, delimiter: str, quoting: int) -> list[str]:
+def _check_lines(path: Path, text: str, delimiter: str, quoting: Literal[0, 3]) -> list[str]:
     """Return the names of the columns.
 
     Raises:

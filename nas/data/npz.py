@@ -6,6 +6,7 @@ import difflib
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,11 +36,11 @@ def read_npz(path: Path) -> Arrays:
         with np.load(path, allow_pickle=False) as file:
             names = [name for name in file.files if name in _READ]
             _check_names(path, list(file.files))
-            found = {name: _read(path, file, name) for name in names}
+            found: dict[str, Any] = {name: _read(path, file, name) for name in names}
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
         raise DataError(f"{path}: cannot be read ({type(e).__name__}: {e}); copy or write it again") from e
     texts = {name: _text(path, name, found.pop(name)) for name in _TEXTS if name in found}
-    return Arrays(name=path.stem, where=str(path), **texts, **found)
+    return Arrays(name=path.stem, where=str(path), layout=texts.get("layout"), task=texts.get("task"), **found)
 
 
 def _text(path: Path, name: str, array: np.ndarray) -> str:

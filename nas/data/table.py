@@ -50,8 +50,9 @@ def read_table(path: Path, how: Reading) -> Arrays:
         raise DataError(f"{path}: there is no column beside {', '.join(targets)} to predict from")
     if text in targets:
         raise DataError(f"{path}: column '{text}' cannot be both the text and what is predicted")
+    columns: dict[str, str] = {}
     if text:
-        features, columns = [text], {}
+        features = [text]
         rest = [name for name in table.columns if name not in (*targets, text)]
         ignored = [f"columns beside the text are not read: {', '.join(map(str, rest))}"] if rest else []
     else:
@@ -63,6 +64,8 @@ def read_table(path: Path, how: Reading) -> Arrays:
             find_column(Path(how.test_data), test, name, "as in the training data")
     y, y_test = (None if part is None else labels(path, part, targets, how) for part in (table, test))
     assert y is not None
+    if y.dtype.kind != "f":
+        _check_classes(path, targets[0], y, held_out=test is None)
     notes: list[str] = []
     if test is None:
         kept, held = hold_out(strata_of(y), path.stem)
@@ -74,9 +77,9 @@ def read_table(path: Path, how: Reading) -> Arrays:
     def learn(train: np.ndarray) -> Learned:
         if text:
             return learn_texts(texts(path, train_rows[text]), texts(path, test_rows[text]), train, how)
-        recipe = {"kind": "table", "columns": fit_columns(train_rows.iloc[train], columns)}
-        x, x_test = (apply_columns(part, recipe["columns"]) for part in (train_rows, test_rows))
-        return Learned(x_train=x, x_test=x_test, layout="NF", recipe=recipe)
+        learned = fit_columns(train_rows.iloc[train], columns)
+        x, x_test = (apply_columns(part, learned) for part in (train_rows, test_rows))
+        return Learned(x_train=x, x_test=x_test, layout="NF", recipe={"kind": "table", "columns": learned})
 
     return Arrays(
         name=path.stem,
@@ -148,6 +151,25 @@ def _label(path: Path, name: str, column: pd.Series, task: str, *, alone: bool) 
             "so with --task classification or --task regression"
         )
     return values
+
+
+def _check_classes(path: Path, name: str, y: np.ndarray, held_out: bool) -> None:
+    """Check that labels (n,) are classes of which every part can have some.
+
+    Args:
+        held_out: whether a test set is taken from them too.
+    """
+    values, counts = np.unique(y, return_counts=True)
+    if len(values) > len(y) / 2 and len(y) > _MOST_CLASSES:
+        raise DataError(f"{path}: target '{name}' has {len(values)} different values in {len(y)} rows: no classes")
+    least = 3 if held_out else 2
+    if counts.min() < least:
+        few = int(counts.argmin())
+        parts = "training, validation and test" if held_out else "training and validation"
+        raise DataError(
+            f"{path}: class '{values[few]}' of target '{name}' has {counts[few]} of the rows, and {parts} need one "
+            "each; add rows, or take that class out"
+        )
 
 
 def strata_of(y: np.ndarray) -> np.ndarray:

@@ -82,7 +82,7 @@ def _least(node: Node) -> int:
     if isinstance(said, Integer):
         return said.low
     assert isinstance(said, Categorical | Fixed)
-    return min(int(value) for value in (said.options if isinstance(said, Categorical) else [said.value]))  # type: ignore[arg-type]
+    return min(int(value) for value in (said.options if isinstance(said, Categorical) else [said.value]))
 
 
 def check_targets(space: Space, targets: Iterable[str]) -> None:

@@ -73,4 +73,5 @@ def check_judge(judge: Judge, objectives: Sequence[Objective], task: Task) -> No
             whose = f"is of {o.kind}" if o.kind else "cannot be told"
             what = f"target {', '.join(task.targets)}" if task.targets else f"{task.n_outputs} classes"
             data = f"{task.name} is a {task.kind} ({what})"
-            raise NasError(f"objective {o.name} {whose}, and {data}; choose from {', '.join(scores)}")
+            other = " (--task regression, if the labels are numbers to predict)" if o.kind == "regression" else ""
+            raise NasError(f"objective {o.name} {whose}, and {data}; choose from {', '.join(scores)}{other}")

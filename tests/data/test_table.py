@@ -157,6 +157,12 @@ GOOD = "size,town,rent\n" + "\n".join(f"{i}.5,{'ab'[i % 2]},{i * 7.25}" for i in
         ("", {"target_columns": ["rent"]}, "the file is empty"),
         ("rent\n1.5\n2.5\n", {"target_columns": ["rent"]}, "no column beside rent"),
         ("a,rent\n", {"target_columns": ["rent"]}, "a header and no line below it"),
+        (
+            GOOD.replace(",a,", ",c,", 1),
+            {"target_columns": ["town"]},
+            "class 'c' of target 'town' has 1 of the rows",
+        ),
+        (GOOD, {"target_columns": ["size"], "task": "classification"}, "holds float64; expected class labels"),
         (COUNTS, {"target_columns": ["n"]}, r"target 'n' holds 30 different whole numbers.*--task regression"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
