@@ -21,7 +21,7 @@ from nas.records import TrialRecord, write_json
 from nas.rng import torch_seed
 from nas.study.config import StudyConfig
 from nas.study.folder import save_weights
-from nas.study.judging import followed, judge_of
+from nas.study.judging import followed, judge_of, objectives_of
 from nas.study.work import train_config
 from nas.training import evaluate, fit, torch_seeded
 from nas.training.device import device_of
@@ -137,7 +137,7 @@ def retrain(
     train = train_config(config, record.arch)
     train = dataclasses.replace(train, subset=1.0, rungs=FULL, epochs=epochs or LONGER * train.epochs)
     judge = judge_of(config.objectives, task)
-    metric = followed(config.parsed_objectives(), judge).name
+    metric = followed(objectives_of(config.objectives, task), judge).name
     device = device_of(config.device)
     x_test, y_test, x, y = (part.to(device) for part in (*task.test(), *task.full()))
     try:  # before the work, not after it

@@ -27,7 +27,7 @@ from nas.records import TrialRecord, write_rows, write_text
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, precision_of
 from nas.study.folder import RunFolder
-from nas.study.judging import followed, judge_of
+from nas.study.judging import followed, judge_of, objectives_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -184,7 +184,7 @@ def ship(
         write_text(path.with_suffix(".tokenizer.json"), json.dumps(task.recipe["tokenizer"], ensure_ascii=False))
     expected, found = _outputs(network, task.x_val), run_file(path, task.x_val.numpy())
     judge = judge_of(config.objectives, task)
-    metric = followed(config.parsed_objectives(), judge)
+    metric = followed(objectives_of(config.objectives, task), judge)
     y_val = task.y_val.numpy()
     score_torch, score_file = (judge.scores(outputs, y_val)[metric.name] for outputs in (expected, found))
     if quantised:

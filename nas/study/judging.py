@@ -23,7 +23,8 @@ def judge_of(objectives: Iterable[str], task: Task) -> Judge:
 
 
 def objectives_of(names: Iterable[str], task: Task) -> tuple[Objective, ...]:
-    """Return the objectives of a study on `task`, their errors on its scale."""
+    """Return the objectives of a study on `task`, their errors on its scale; 'auto' are the usual ones."""
+    names = usual_objectives(task) if tuple(names) == ("auto",) else tuple(names)
     return scaled([parse_objective(name) for name in names], float(np.mean(task.y_std)) if task.y_std else 1.0)
 
 
