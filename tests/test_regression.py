@@ -109,7 +109,7 @@ def test_every_part_of_the_range_is_validated_on(n, seed):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"y_train": np.arange(40) % 3 * 1.0}, r"holds floats, 3 different ones.*--task classification or --task regr"),
+        ({"y_train": np.arange(40) % 3 * 1.0}, r"holds floats, and only 3 different ones.*--task classification or"),
         ({"y_train": np.full(40, 2.5)}, "target is 2.5 in all of y_train: there is nothing to predict"),
         (
             {"y_train": np.r_[np.nan, np.linspace(0, 1, 39)]},

@@ -28,7 +28,7 @@ def load_task(
     task: str = "auto",
     data_root: str | Path = "data",
     download: bool = False,
-    target_columns: Sequence[str] = (),
+    target_column: str | Sequence[str] = (),
     test_data: str = "",
     encoding: str = "utf-8",
     text_column: str = "",
@@ -50,7 +50,7 @@ def load_task(
         task: classification, regression, or auto: what the labels are (see `nas.data.arrays.kind_of`).
         data_root: folder of the named data sets that come as files.
         download: fetch a named data set that is not there. Nothing is fetched without it.
-        target_columns: of a table, what is to be predicted.
+        target_column: of a table, what is to be predicted; several are a regression of several targets.
         test_data: a table to test on; empty: a fifth of the rows is set aside.
         encoding: of a table.
         text_column: of a table, the texts to classify (`nas.data.text`); empty: found by itself beside a single column
@@ -64,7 +64,7 @@ def load_task(
         data_root=Path(data_root),
         download=download,
         task=task,
-        target_columns=tuple(target_columns),
+        target_columns=(target_column,) if isinstance(target_column, str) else tuple(target_column),
         test_data=test_data,
         encoding=encoding,
         text_column=text_column,

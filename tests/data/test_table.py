@@ -38,7 +38,7 @@ def flats(n=120, seed=0):
 
 def test_a_table_becomes_vectors_and_the_recipe_says_how(write):
     table = flats()
-    task = load_task(write(table.to_csv(index=False)), target_columns=["rent"])
+    task = load_task(write(table.to_csv(index=False)), target_column="rent")
     assert (task.kind, task.targets, task.name) == ("regression", ("rent",), "table")
     recipe = json.loads(json.dumps(task.recipe))
     names = feature_names(recipe["columns"])
@@ -81,7 +81,7 @@ def test_nothing_is_learned_from_rows_that_judge(write):
     """Other values in the rows that are no training rows: the recipe stays the same."""
     table = flats()
     path = write(table.to_csv(index=False))
-    task = load_task(path, target_columns=["rent"], seed=3)
+    task = load_task(path, target_column="rent", seed=3)
     judged = {round(float(y), 3) for y in task.y_val.numpy()[:, 0] * task.y_std[0] + task.y_mean[0]}
     changed = table.copy()
     rows = [i for i, rent in enumerate(table["rent"]) if round(float(np.float32(rent)), 3) in judged]
@@ -89,7 +89,7 @@ def test_nothing_is_learned_from_rows_that_judge(write):
     assert len(rows) >= 15
     changed.loc[rows, "size"] = 1e6
     changed.loc[rows, "town"] = "Rom"
-    again = load_task(write(changed.to_csv(index=False)), target_columns=["rent"], seed=3)
+    again = load_task(write(changed.to_csv(index=False)), target_column="rent", seed=3)
     assert again.recipe == task.recipe
     assert (again.mean, again.std) == (task.mean, task.std)
 
@@ -122,7 +122,7 @@ def test_columns_that_say_nothing_are_named(write):
             "empty": np.nan,
         }
     )
-    task = load_task(write(table.to_csv(index=False)), target_columns=["rent"])
+    task = load_task(write(table.to_csv(index=False)), target_column="rent")
     notes = "\n".join(task.notes)
     for words in (
         "'Unnamed: 0' is ignored: it numbers the rows",
@@ -142,28 +142,28 @@ GOOD = "size,town,rent\n" + "\n".join(f"{i}.5,{'ab'[i % 2]},{i * 7.25}" for i in
 @pytest.mark.parametrize(
     ("text", "more", "message"),
     [
-        (GOOD, {"target_columns": ["rentt"]}, r"--target-column: no column called 'rentt'. Did you mean 'rent'"),
+        (GOOD, {"target_column": ["rentt"]}, r"--target-column: no column called 'rentt'. Did you mean 'rent'"),
         (GOOD, {}, r"say which column is to be predicted, --target-column NAME; there are size, town, rent"),
-        (GOOD + "1,a\n", {"target_columns": ["rent"]}, r"line 32 has 2 fields, the header 3 \(separated by comma\)"),
-        (GOOD + "1,a,,\n", {"target_columns": ["rent"]}, r"line 32 has 4 fields, the header 3"),
-        (GOOD + "1,a,\n2,b,\n", {"target_columns": ["rent"]}, r"line 32: target 'rent' is missing \(2 such rows\)"),
-        (GOOD + "x1,a,3.5\n", {"target_columns": ["rent"]}, r"line 32: column 'size' holds numbers, and here 'x1'"),
+        (GOOD + "1,a\n", {"target_column": ["rent"]}, r"line 32 has 2 fields, the header 3 \(separated by comma\)"),
+        (GOOD + "1,a,,\n", {"target_column": ["rent"]}, r"line 32 has 4 fields, the header 3"),
+        (GOOD + "1,a,\n2,b,\n", {"target_column": ["rent"]}, r"line 32: target 'rent' is missing \(2 such rows\)"),
+        (GOOD + "x1,a,3.5\n", {"target_column": ["rent"]}, r"line 32: column 'size' holds numbers, and here 'x1'"),
         (
             GOOD,
-            {"target_columns": ["town"], "task": "regression"},
+            {"target_column": ["town"], "task": "regression"},
             "target 'town' holds 'a', and a regr",
         ),
-        ("rent,rent\n1,2\n", {"target_columns": ["rent"]}, "two columns are called 'rent'"),
-        ("", {"target_columns": ["rent"]}, "the file is empty"),
-        ("rent\n1.5\n2.5\n", {"target_columns": ["rent"]}, "no column beside rent"),
-        ("a,rent\n", {"target_columns": ["rent"]}, "a header and no line below it"),
+        ("rent,rent\n1,2\n", {"target_column": ["rent"]}, "two columns are called 'rent'"),
+        ("", {"target_column": ["rent"]}, "the file is empty"),
+        ("rent\n1.5\n2.5\n", {"target_column": ["rent"]}, "no column beside rent"),
+        ("a,rent\n", {"target_column": ["rent"]}, "a header and no line below it"),
         (
             GOOD.replace(",a,", ",c,", 1),
-            {"target_columns": ["town"]},
+            {"target_column": ["town"]},
             "class 'c' of target 'town' has 1 of the rows",
         ),
-        (GOOD, {"target_columns": ["size"], "task": "classification"}, "holds float64; expected class labels"),
-        (COUNTS, {"target_columns": ["n"]}, r"target 'n' holds 30 different whole numbers.*--task regression"),
+        (GOOD, {"target_column": ["size"], "task": "classification"}, "holds float64; expected class labels"),
+        (COUNTS, {"target_column": ["n"]}, r"target 'n' holds 30 different whole numbers.*--task regression"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
@@ -175,14 +175,14 @@ def test_what_is_wrong_is_told_with_its_place(write, text, more, message):
 def test_another_encoding_is_told_with_byte_and_remedy(write):
     path = write(GOOD.replace("size", "größe"), encoding="latin-1")
     with pytest.raises(DataError, match=r"byte 2 \(line 1\) is 0xf6, which is not utf-8; .*--encoding latin-1"):
-        load_task(path, target_columns=["rent"])
-    assert load_task(path, target_columns=["rent"], encoding="latin-1").recipe["columns"][0]["name"] == "größe"
+        load_task(path, target_column="rent")
+    assert load_task(path, target_column="rent", encoding="latin-1").recipe["columns"][0]["name"] == "größe"
     with pytest.raises(DataError, match="no encoding called 'klingon'"):
-        load_task(path, target_columns=["rent"], encoding="klingon")
+        load_task(path, target_column="rent", encoding="klingon")
     marked = write("\ufeff" + GOOD, "marked.csv")
-    assert load_task(marked, target_columns=["rent"]).recipe["columns"][0]["name"] == "size"
+    assert load_task(marked, target_column="rent").recipe["columns"][0]["name"] == "size"
     with pytest.raises(DataError, match=r"no such file. Did you mean '.*marked.csv'"):
-        load_task(marked.replace("marked", "market"), target_columns=["rent"])
+        load_task(marked.replace("marked", "market"), target_column="rent")
 
 
 def test_the_file_that_ships_carries_the_recipe(write, tmp_path):

@@ -103,7 +103,7 @@ def test_the_same_texts_give_the_same_task(table, task):
     ("more", "message"),
     [
         ({"text_column": "reviews"}, "--text-column: no column called 'reviews'. Did you mean 'review'"),
-        ({"text_column": "review", "target_columns": ["review"]}, "cannot be both the text and what is predicted"),
+        ({"text_column": "review", "target_column": ["review"]}, "cannot be both the text and what is predicted"),
         (
             {"input": "vector"},
             "the data are texts, and cannot be read as 'input: vector'; use a space",
