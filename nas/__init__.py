@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from nas.errors import NasError as NasError
     from nas.measured import measure_file as measure_file
     from nas.measure.runtimes import RUNTIMES as RUNTIMES
+    from nas.metrics import METRICS as METRICS
+    from nas.metrics import Metric as Metric
     from nas.objectives import OBJECTIVES as OBJECTIVES
     from nas.objectives import Budget as Budget
     from nas.plugins import load as load_plugin
@@ -39,6 +41,8 @@ _HOMES = {
     "load_task": "nas.data",
     "NasError": "nas.errors",
     "measure_file": "nas.measured",
+    "METRICS": "nas.metrics",
+    "Metric": "nas.metrics",
     "Budget": "nas.objectives",
     "NasSampler": "nas.samplers.for_optuna",
     "Space": "nas.space",
@@ -62,6 +66,8 @@ __all__ = [  # noqa: RUF022  # in the order of use
     "Task",
     "load_task",
     "Budget",
+    "Metric",
+    "METRICS",
     "NasSampler",
     "measure_file",
     "NasError",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from nas.export.quantize import Precision
     from nas.measure import OpenMeter
     from nas.measured import MeasuredTrial
+    from nas.metrics import Metric
     from nas.ship import Shipped
     from nas.study.loop import Ended, Limits, Watcher
     from nas.trackers import Tracking
@@ -68,9 +69,10 @@ class Study:
     Args:
         space: a Space, the name of a shipped one, or the path of a space file.
         plugins: files or modules with parts of your own, see `nas.load_plugin`.
-        data: the name of a data set; the path of a .npz file, a folder of images or a .ts file; a function, such as
-            "mine.py:load"; or a Task.
-        objectives, budgets, warm_start, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
+        data: the name of a data set; the path of a .npz, .csv, .tsv or .ts file or of a folder of images; a function,
+            such as "mine.py:load"; or a Task.
+        objectives: names, and metrics of your own (`nas.Metric`).
+        budgets, warm_start, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
         rungs: where a training may be stopped: shares of a full one as texts or numbers, one or several; "none".
         out: the run folder; None: `results/<space>-001`, or the first number that is free.
         storage: an Optuna storage URL; None: `study.db` in the run folder.
@@ -86,7 +88,7 @@ class Study:
         self,
         space: Space | str | Path = "digits",
         data: str | Path | Task = "digits",
-        objectives: Sequence[str] = ("accuracy", "latency_ms"),
+        objectives: Sequence[str | Metric] = "auto",
         budgets: Sequence[str] = (),
         *,
         out: str | Path | None = None,
@@ -114,7 +116,7 @@ class Study:
         self.config = StudyConfig(
             space=self.space,
             data=data if isinstance(data, str) else data.name,
-            objectives=_texts("objectives", objectives, "texts such as ['accuracy', 'latency_ms']"),
+            objectives=_texts("objectives", _filed(objectives), "texts such as ['accuracy', 'latency_ms']"),
             budgets=_texts("budgets", budgets, "texts such as ['latency_ms<=2']"),
             trial_time_limit_s=None if trial_time_limit is None else seconds(trial_time_limit),
             **options,
@@ -225,6 +227,20 @@ def _check_workers(workers: object) -> None:
     whole = isinstance(workers, int) and not isinstance(workers, bool)
     if workers is not None and not (whole and 1 <= workers <= MOST_WORKERS):  # type: ignore[operator]
         raise NasError(f"workers must be an integer from 1 to {MOST_WORKERS:,}, got {workers!r}; one for each core")
+
+
+def _filed(objectives: Any) -> Any:
+    """Return objectives with the names of metrics in place of the metrics themselves, which are filed."""
+    from nas.metrics import METRICS, Metric
+
+    several = [objectives] if isinstance(objectives, Metric) else objectives
+    if isinstance(several, str) or not isinstance(several, Iterable):
+        return objectives
+    several = list(several)
+    for one in several:
+        if isinstance(one, Metric):
+            METRICS.take(one)
+    return [one.name if isinstance(one, Metric) else one for one in several]
 
 
 def _texts(name: str, given: object, kind: str, also: tuple[type, ...] = ()) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from nas.errors import BudgetError, NasError, did_you_mean
 from nas.registry import A_RUN, Table, caller
@@ -25,8 +25,35 @@ class Objective:
 
     price: Callable[..., float] | None = field(default=None, compare=False, repr=False)
     """Of one of a user's own: `price(module, in_shape)`, see `Objectives.add`; all others are counted in one go."""
+
     enough: float | None = None
     """A value that is good enough: what is better counts as this. None: better is always better."""
+
+    best: float | None = None
+    """The value that none can beat, from which errors are counted; None: there is none, or nobody says."""
+
+    kind: str = ""
+    """Of the tasks that have it: classification, regression; "" for all."""
+
+    scale: float = 1.0
+    """What an error of 1 is counted as; see `scaled`."""
+
+    def described(self) -> dict[str, Any]:
+        """Return what a file has to say of one of a user's own."""
+        return {name: getattr(self, name) for name in ("unit", "direction", "cheap", "best", "kind")}
+
+    @classmethod
+    def from_description(cls, name: str, said: Mapping[str, Any]) -> Objective:
+        """Undo `described`.
+
+        Raises:
+            KeyError, TypeError: it is none.
+        """
+        direction, best = said["direction"], said.get("best")
+        if direction not in ("minimize", "maximize"):
+            raise KeyError(f"direction of {name}")
+        cheap, kind = bool(said.get("cheap", True)), str(said.get("kind", ""))
+        return cls(name, str(said["unit"]), direction, cheap, best=None if best is None else float(best), kind=kind)
 
     def loss(self, value: float) -> float:
         """Return `value` turned so that less is better.
@@ -36,29 +63,79 @@ class Objective:
         >>> replace(OBJECTIVES["macs"], enough=50.0).loss(10.0)
         50.0
         """
-        if self.direction == "minimize":
-            return value if self.enough is None else max(value, self.enough)
-        return -value if self.enough is None else max(-value, -self.enough)
+        loss = self._turned(value)
+        return loss if self.enough is None else max(loss, self._turned(self.enough))
+
+    def unloss(self, loss: float) -> float:
+        """Undo `loss`, but for what is better than enough."""
+        return self._turned(loss)
+
+    def _turned(self, value: float) -> float:
+        return value if self.direction == "minimize" else -value
+
+    @property
+    def has_error(self) -> bool:
+        """Whether it has an error: it is known after training alone, and it is known how good it can get."""
+        return not self.cheap and self.best is not None
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of samples, so that it is no better known than their number allows."""
+        return self.unit == "share"
+
+    def error(self, value: float) -> float:
+        """Return how far `value` is from the best there can be, over `scale`; less is better, 0 is perfect.
+
+        >>> OBJECTIVES["accuracy"].error(0.75), OBJECTIVES["loss"].error(0.5)
+        (0.25, 0.5)
+
+        Raises:
+            ValueError: it has no error, see `has_error`.
+        """
+        if self.best is None:
+            raise ValueError(f"{self.name} has no best value, so no error")
+        return (self._turned(value) - self._turned(self.best)) / self.scale
+
+    def unerror(self, error: float) -> float:
+        """Undo `error`."""
+        if self.best is None:
+            raise ValueError(f"{self.name} has no best value, so no error")
+        return self.unloss(error * self.scale + self._turned(self.best))
 
     def told_loss(self, value: float) -> float:
-        """Return what a sampler is told of `value`, less is better: of what only training tells, the logarithm.
+        """Return what a sampler is told of `value`, less is better: of what only training tells, the log of the error.
 
         Random networks may be so bad that, on a linear scale up to them, a good one's tenth of wrong answers and a
-        better one's twelfth would look alike. Of an accuracy it is the error that counts. Prices stay as they are:
-        samplers see by themselves which of them are positive.
+        better one's twelfth would look alike. Prices stay as they are: samplers see by themselves which of them are
+        positive. So does what has no error.
 
         >>> OBJECTIVES["accuracy"].told_loss(0.9) == math.log(1 - 0.9), OBJECTIVES["macs"].told_loss(10.0)
         (True, 10.0)
         """
         loss = self.loss(value)
-        if self.cheap:
-            return loss
-        error = 1 + loss if self.direction == "maximize" else loss
-        return math.log(max(error, _LEAST_ERROR))
+        return math.log(max(self.error(self.unloss(loss)), _LEAST_ERROR)) if self.has_error else loss
 
+
+def scaled(objectives: Sequence[Objective], target: float) -> tuple[Objective, ...]:
+    """Return objectives so that an error in units of the target is counted in deviations of the target.
+
+    What learns from errors knows then which are ordinary, whether the target is in kilometres or millimetres.
+
+    Args:
+        target: standard deviation of the target; 1 where there is none.
+    """
+    return tuple(replace(o, scale=target) if o.unit == TARGET else o for o in objectives)
+
+
+TARGET = "target"
+"""Unit of what is in units of a regression's target."""
 
 _LEAST_ERROR = 1e-3
 """What is still better looks as good: of the few hundred samples of a small data set it is less than one."""
+
+
+def _share(name: str) -> Objective:
+    return Objective(name, "share", "maximize", cheap=False, best=1.0, kind="classification")
 
 
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
@@ -104,7 +181,7 @@ class Objectives(Table[Objective]):
         by = caller()
 
         def file(price: Callable[..., float]) -> Callable[..., float]:
-            self._describe(Objective(name, str(unit), direction, cheap=True, price=price), by)
+            self.describe(Objective(name, str(unit), direction, cheap=True, price=price), by)
             return price
 
         return file
@@ -117,7 +194,7 @@ class Objectives(Table[Objective]):
         """
         known = self._parts.get(objective.name)
         if known is None:
-            self._describe(replace(objective, price=None), A_RUN)
+            self.describe(replace(objective, price=None), A_RUN)
         elif known != objective:
             raise NasError(
                 f"objective '{objective.name}' is to {known.direction} in {known.unit} here, and was to "
@@ -131,7 +208,12 @@ class Objectives(Table[Objective]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
 
-    def _describe(self, objective: Objective, by: str) -> None:
+    def describe(self, objective: Objective, by: str) -> None:
+        """File an objective of the module `by`.
+
+        Raises:
+            NasError: its name cannot be one, or is taken.
+        """
         name = objective.name
         if not (isinstance(name, str) and _NAME.fullmatch(name)) or name in _TAKEN or name.endswith(("_low", "_high")):
             raise NasError(
@@ -142,12 +224,20 @@ class Objectives(Table[Objective]):
 
 
 OBJECTIVES = Objectives("objective")
-"""`loss` is the validation cross-entropy without label smoothing; `peak_bytes` the memory of the activations at
-inference."""
+"""`nas.metrics.METRICS.add` files further ones. `balanced_accuracy` is the mean over the classes of the share of their
+samples that are right, `macro_f1` the mean of their F1 scores, `loss` the validation cross-entropy without label
+smoothing and class weights. In regression `rmse` and `mae` are the root of the mean squared and the mean absolute error
+in units of the target, `r2` the share of its variance that is explained (each the mean over several targets), `loss`
+the mean squared error of standardised targets. `peak_bytes` is the memory of the activations at inference."""
 
 for _objective in (
-    Objective("accuracy", "share", "maximize", cheap=False),
-    Objective("loss", "nats", "minimize", cheap=False),
+    _share("accuracy"),
+    _share("balanced_accuracy"),
+    _share("macro_f1"),
+    Objective("loss", "nats", "minimize", cheap=False, best=0.0),
+    Objective("rmse", TARGET, "minimize", cheap=False, best=0.0, kind="regression"),
+    Objective("mae", TARGET, "minimize", cheap=False, best=0.0, kind="regression"),
+    Objective("r2", "", "maximize", cheap=False, best=1.0, kind="regression"),
     Objective("latency_ms", "ms", "minimize", cheap=True),
     Objective("macs", "multiply-adds", "minimize", cheap=True),
     Objective("n_params", "parameters", "minimize", cheap=True),
@@ -176,7 +266,8 @@ def parse_objective(name: str) -> Objective:
     """
     base, at, target = str(name).partition("@")
     if base not in OBJECTIVES:
-        raise NasError(did_you_mean("objective", base, OBJECTIVES))
+        own = "a metric of your own has to be registered first, with nas.METRICS.add"
+        raise NasError(f"{did_you_mean('objective', base, OBJECTIVES)}\n  {own}")
     if not at:
         return OBJECTIVES[base]
     if base != LATENCY or not target:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nas.durations import readable
-from nas.objectives import Objective, is_latency
+from nas.objectives import OBJECTIVES, Objective, is_latency
 from nas.records import TrialRecord
 from nas.study.front import relative_hypervolume
 
@@ -31,7 +31,7 @@ class LineProgress:
     def recorded(self, record: TrialRecord, search: Search) -> None:
         """Say how the trial ended (verbose), or how the search stands (now and then)."""
         if self.verbose:
-            print(trial_line(record), file=self.out, flush=True)
+            print(trial_line(record, search.objectives), file=self.out, flush=True)
         elif record.train_seconds and time.monotonic() - self._last > _LINE_EVERY:
             self._last = time.monotonic()
             print(status_line(search), file=self.out, flush=True)
@@ -66,7 +66,7 @@ class LiveProgress:
         self._search = search
         self._now.pop(record.number, None)
         if self.verbose:
-            self.console.print(trial_line(record), highlight=False)
+            self.console.print(trial_line(record, search.objectives), highlight=False)
 
     def training(self, number: int, candidate: Candidate, search: Search) -> None:
         """Show what trains."""
@@ -77,7 +77,9 @@ class LiveProgress:
     def progress(self, number: int, log: EpochLog) -> None:
         """Show how it goes."""
         if log.scores is not None:
-            self._now[number] = f"trial {number}: epoch {log.epochs:.3g}, accuracy {log.scores.accuracy:.3f}"
+            names = [o.name for o in self._search.objectives if not o.cheap] if self._search is not None else []
+            name = next((name for name in names if name in log.scores), next(iter(log.scores)))
+            self._now[number] = f"trial {number}: epoch {log.epochs:.3g}, {name} {figure(name, log.scores[name])}"
 
     def _render(self) -> Any:
         from rich.table import Table
@@ -120,9 +122,11 @@ def status_line(search: Search) -> str:
     return " | ".join(f"{name} {value}" for name, value in status(search).items())
 
 
-def trial_line(record: TrialRecord) -> str:
-    """Return one trial on one line."""
-    figures = [f"{name} {figure(name, value)}" for name, value in record.metrics.items() if name != "loss"]
+def trial_line(record: TrialRecord, objectives: Sequence[Objective] = ()) -> str:
+    """Return one trial on one line; of what training tells, the objectives, or the first figure where none is one."""
+    trained = [o.name for o in objectives if o.name in record.scores] or list(record.scores)[:1]
+    shown = {**{name: record.scores[name] for name in trained}, **{n: m.value for n, m in record.prices.items()}}
+    figures = [f"{name} {figure(name, value)}" for name, value in shown.items()]
     seconds = f"{record.train_seconds:.1f} s" if record.train_seconds else ""
     parts = [f"trial {record.number}: {record.state}", *figures, seconds, record.reason]
     return " | ".join(part for part in parts if part)
@@ -134,8 +138,8 @@ def figure(name: str, value: float) -> str:
     >>> figure("accuracy", 0.98611), figure("macs", 1310720), figure("latency_ms", 0.21449), figure("n_params", 730)
     ('0.9861', '1.31M', '0.214', '730')
     """
-    if name in ("accuracy", "loss"):
-        return f"{value:.4f}"
+    if name in OBJECTIVES and not OBJECTIVES[name].cheap:
+        return f"{value:.4f}" if OBJECTIVES[name].is_share or name == "loss" else f"{value:.4g}"
     if is_latency(name):
         return f"{value:.3g}" if value < 100 else f"{value:.0f}"
     for scale, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

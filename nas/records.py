@@ -22,9 +22,10 @@ COLUMNS = (
     *("n_params", "size_bytes", "epochs", "train_seconds", "fingerprint", "architecture"),
     *("loss", "duplicate_of", "reason", "peak_bytes", "rung", "share", "epoch_seconds", "epoch_seconds_predicted"),
     *("ended_s", "curve"),
+    *("balanced_accuracy", "macro_f1", "rmse", "mae", "r2"),
 )
-"""First columns of trials.csv and front.csv. Those of a study follow: three for each further target, one for each
-parameter path, empty where it is inactive."""
+"""First columns of trials.csv and front.csv. Those of a study follow: one for each metric of the user's own, three for
+each further target, one for each parameter path, empty where it is inactive."""
 
 
 def latency_columns(name: str) -> tuple[str, str, str]:
@@ -56,13 +57,14 @@ class TrialRecord:
         state: complete, over_budget (priced, never trained), stopped_early (before the end of its training), duplicate
             (equal to an earlier trial, not trained again) or failed.
         prices: figures known before training, by name; empty where the network could not be built.
-        scores: figures known after training (accuracy, loss), on validation data.
+        scores: figures known after training (accuracy, loss, ...), on validation data.
         epochs: trained, in passes over the training set, such as 0.3; 0 where there was no training.
         train_seconds: wall time of building, training and validating, in seconds.
         key: names the network built and its training, so that equal trials are known.
         duplicate_of: the trial that this one equals.
         reason: why it failed, which budget it is over, or where and why its training was stopped.
-        curve: (epochs, validation accuracy) as they were judged.
+        curve: (epochs, figure on the validation data) as they were judged.
+        curve_of: name of that figure; not in a CSV.
         rung: how many rungs of its training it has finished.
         rung_scores: scores at the end of each of these; not in a CSV.
         share: of its full training that it has had; 1 where it is complete.
@@ -91,6 +93,7 @@ class TrialRecord:
     epoch_seconds: float = 0.0
     epoch_seconds_predicted: float = 0.0
     ended_s: float = 0.0
+    curve_of: str = "accuracy"
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -109,6 +112,7 @@ class TrialRecord:
             "duplicate_of": self.duplicate_of,
             "reason": self.reason,
             "curve": [list(point) for point in self.curve],
+            "curve_of": self.curve_of,
             "rung": self.rung,
             "rung_scores": [dict(scores) for scores in self.rung_scores],
             "share": self.share,
@@ -140,6 +144,7 @@ class TrialRecord:
             epoch_seconds=kept.get("epoch_seconds", 0.0),
             epoch_seconds_predicted=kept.get("epoch_seconds_predicted", 0.0),
             ended_s=kept.get("ended_s", 0.0),
+            curve_of=kept.get("curve_of", "accuracy"),  # the only one up to version 0.2.0
         )
 
     def to_row(self) -> dict[str, object]:
@@ -188,7 +193,7 @@ class TrialRecord:
             arch=Architecture.from_json(row["architecture"]),
             state=row["state"],  # type: ignore[arg-type]
             prices=prices,
-            scores={name: float(row[name]) for name in ("accuracy", "loss") if row.get(name)},
+            scores={name: float(row[name]) for name, o in OBJECTIVES.items() if not o.cheap and row.get(name)},
             epochs=float(row["epochs"] or 0),
             train_seconds=float(row["train_seconds"] or 0),
             duplicate_of=int(row["duplicate_of"]) if row["duplicate_of"] else None,

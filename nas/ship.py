@@ -22,11 +22,12 @@ from nas.export.quantize import Precision, quantize, run_file
 from nas.measure import OpenMeter
 from nas.measure.open import NOTICED
 from nas.measure.price import measured_file
-from nas.objectives import DRIFT, Measurement
-from nas.records import TrialRecord, write_rows
+from nas.objectives import DRIFT, Measurement, Objective
+from nas.records import TrialRecord, write_rows, write_text
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, precision_of
 from nas.study.folder import RunFolder
+from nas.study.judging import followed, judge_of, objectives_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from nas.data import Task
 
 _WORTH = 0.01
-"""Accuracy that an int8 file may lose."""
+"""What an int8 file may lose: of a share so much, of another figure such a share of it."""
 
 _PROCESSES = 3
 """How many read a latency that differs from the searched one."""
@@ -77,7 +78,8 @@ class Shipped:
         precision: of the file.
         max_difference: largest absolute difference of outputs to torch, at batch 1 and 7; of an int8 file, on all
             validation data.
-        accuracy_torch: on the validation data, of the float32 network; accuracy_file: of this file. Retrained weights
+        metric: the figure that is looked at: the run's first objective that only training tells.
+        score_torch: that on the validation data, of the float32 network; score_file: of this file. Retrained weights
             have seen these data: the two compare with each other alone.
         speedup: over a float32 file with the same weights, on the run's own target; 1 for such a file.
         latencies: of each target of the run, its own first, as the search saw it and measured again on this file.
@@ -89,8 +91,9 @@ class Shipped:
     weights: str
     precision: str
     max_difference: float
-    accuracy_torch: float
-    accuracy_file: float
+    metric: str
+    score_torch: float
+    score_file: float
     speedup: float
     latencies: tuple[Again, ...]
     size_bytes: int
@@ -150,7 +153,7 @@ def ship(
     metadata = {
         "made_by": f"pareto-nas {version('pareto-nas')}",
         "data": task.name,
-        "classes": json.dumps(task.classes),
+        **_said_of_data(task),
         "in_shape": json.dumps(task.in_shape),
         "preprocess": "input = (x * scale - mean) / std per channel, float32, (N, *in_shape)",
         "scale": json.dumps(task.scale),
@@ -177,8 +180,13 @@ def ship(
         if quantised:
             first = next(iter(meters))
             speedup = meters[first].measure(plain, task.in_shape).value / latencies[first].file.value
+    if task.recipe is not None and "tokenizer" in task.recipe:
+        write_text(path.with_suffix(".tokenizer.json"), json.dumps(task.recipe["tokenizer"], ensure_ascii=False))
     expected, found = _outputs(network, task.x_val), run_file(path, task.x_val.numpy())
-    accuracy_torch, accuracy_file = (float((x.argmax(1) == task.y_val.numpy()).mean()) for x in (expected, found))
+    judge = judge_of(config.objectives, task)
+    metric = followed(objectives_of(config.objectives, task), judge)
+    y_val = task.y_val.numpy()
+    score_torch, score_file = (judge.scores(outputs, y_val)[metric.name] for outputs in (expected, found))
     if quantised:
         difference = float(np.abs(found - expected).max())
     size = path.stat().st_size
@@ -191,7 +199,7 @@ def ship(
         "breaks " + ", ".join(f"{b} ({known[b.objective]:.4g})" for b in broken) if broken else "keeps every budget"
     )
     verdict = verdict if config.budgets else "no budget was set"
-    if quantised and (doubts := _doubts(speedup, accuracy_torch, accuracy_file)):
+    if quantised and (doubts := _doubts(speedup, metric, score_torch, score_file)):
         verdict += f"; not worth it: {doubts}"
     return Shipped(
         trial=record.number,
@@ -199,13 +207,29 @@ def ship(
         weights=source,
         precision=precision,
         max_difference=difference,
-        accuracy_torch=accuracy_torch,
-        accuracy_file=accuracy_file,
+        metric=metric.name,
+        score_torch=score_torch,
+        score_file=score_file,
         speedup=speedup,
         latencies=tuple(latencies.values()),
         size_bytes=size,
         verdict=verdict,
     )
+
+
+def _said_of_data(task: Task) -> dict[str, str]:
+    """Return what the outputs of a file mean, and how rows of a table become its inputs, for its metadata."""
+    recipe = {} if task.recipe is None else {"recipe": json.dumps(task.recipe, ensure_ascii=False)}
+    if task.kind == "classification":
+        return {"task": task.kind, "classes": json.dumps(task.classes), **recipe}
+    return {
+        **recipe,
+        "task": task.kind,
+        "targets": json.dumps(task.targets),
+        "postprocess": "prediction = output * target_std + target_mean, per target",
+        "target_mean": json.dumps(task.y_mean),
+        "target_std": json.dumps(task.y_std),
+    }
 
 
 def exported_path(
@@ -241,13 +265,14 @@ def _check_quantised(path: Path, overwrite: bool, meters: Mapping[str, OpenMeter
             )
 
 
-def _doubts(speedup: float, accuracy_torch: float, accuracy_file: float) -> str:
+def _doubts(speedup: float, metric: Objective, torch: float, file: float) -> str:
     """Say what speaks against an int8 file; "" where nothing does."""
     found = []
     if speedup <= 1:
         found.append(f"{speedup:.2f} times the speed of fp32")
-    if accuracy_torch - accuracy_file > _WORTH:
-        found.append(f"accuracy {accuracy_file:.4f} instead of {accuracy_torch:.4f}")
+    lost, most = metric.loss(file) - metric.loss(torch), _WORTH if metric.is_share else _WORTH * abs(torch)
+    if lost > most:
+        found.append(f"{metric.name} {file:.4f} instead of {torch:.4f}")
     return ", ".join(found)
 
 

@@ -158,7 +158,7 @@ def print_shipped(shipped: Sequence[Shipped]) -> None:
     """Print exported files, and what was found on each."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     quantised = any(s.precision != "fp32" for s in shipped)
-    words = ("precision", "accuracy (torch)") if quantised else ()
+    words = ("precision", f"{shipped[0].metric} (torch)") if quantised else ()
     for name in ("trial", "weights", *words, "max difference", "searched ms", "file ms", "bytes", "verdict", "file"):
         left = name in ("weights", "precision", "verdict", "file")
         table.add_column(name, justify="left" if left else "right", overflow="fold")
@@ -168,7 +168,8 @@ def print_shipped(shipped: Sequence[Shipped]) -> None:
             found, at = latency.file, f" ({latency.target})" if i else ""
             searched.append((f"{latency.searched.value:.4g}" if latency.searched else "-") + at)
             again.append(f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]{at}")
-        said = (s.precision, f"{s.accuracy_file:.4f} ({s.accuracy_torch:.4f})") if quantised else ()
+        score_file, score_torch = (figure(s.metric, score) for score in (s.score_file, s.score_torch))
+        said = (s.precision, f"{score_file} ({score_torch})") if quantised else ()
         row = (str(s.trial), s.weights, *said, f"{s.max_difference:.1e}", "\n".join(searched), "\n".join(again))
         table.add_row(*map(escape, (*row, str(s.size_bytes), s.verdict, s.file)))
     console = _console(200)

@@ -232,7 +232,7 @@ def train_rungs(candidate: int, samples: int, limit_s: float) -> list[Row]:
                 plain.load_state_dict(state.module)
                 raw = peers.accuracy(plain, x_val, y_val)
             row = {"state": "trained", "rung": number, "share": rung.share, "epochs": result.epochs}
-            row |= {"accuracy": judged.accuracy, "raw_accuracy": raw, "seconds": result.train_seconds}
+            row |= {"accuracy": judged["accuracy"], "raw_accuracy": raw, "seconds": result.train_seconds}
             rows.append({**blank, **row})
         return rows
     except NasError as error:

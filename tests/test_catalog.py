@@ -10,7 +10,7 @@ from nas.study.check import check_space
 
 def test_the_shipped_spaces_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert list(shipped()) == ["digits", "image", "image_conv", "mlp", "sequence"]
+    assert list(shipped()) == ["digits", "image", "image_conv", "mlp", "sequence", "text"]
     for name in shipped():
         space = find_space(name)
         check_space(space)
@@ -36,7 +36,7 @@ def test_every_shipped_file_says_on_its_first_line_what_it_is_for():
         ("imag", ["no shipped space called 'imag'", "Did you mean 'image'?", "nor is there a file 'imag'"]),
         ("sapces/imag.yaml", ["no space file sapces/imag.yaml", "Did you mean 'image'?"]),
         ("", ["no shipped space called ''"]),
-        ("zzz", ["no shipped space called 'zzz'. Known: digits, image, image_conv, mlp, sequence"]),
+        ("zzz", ["no shipped space called 'zzz'. Known: digits, image, image_conv, mlp, sequence, text"]),
     ],
 )
 def test_a_miss_names_the_nearest(tmp_path, monkeypatch, spec, needles):

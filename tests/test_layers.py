@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"errors"},
     "plugins": {"errors", "registry"},
     "objectives": {"errors", "registry"},
+    "metrics": {"errors", "objectives", "registry"},
     "space": {"errors", "rng"},
     "catalog": {"errors", "space"},
     "pareto": {"errors", "objectives"},
@@ -29,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": {"errors", "objectives", "space"},
     "build": {"errors", "registry", "shapes", "space", "blocks"},  # registry: the type of the tables it is handed
     "measure": {"errors", "registry", "plugins", "objectives", "shapes", "space", "blocks", "build", "export"},
-    "training": {"errors", "registry", "rng", "objectives", "data"},
+    "training": {"errors", "registry", "rng", "objectives", "metrics", "data"},
     "samplers": {"errors", "registry", "rng", "objectives", "space", "pareto"},
     # durations: as one says them; samplers: how Optuna writes a parameter, for its importances.
     "report": {"errors", "durations", "objectives", "space", "pareto", "records", "samplers"},
@@ -104,6 +105,7 @@ STAYS_LIGHT = {
     "nas.space.fields": HEAVY,
     "nas.space.yaml": HEAVY,
     "nas.cli": HEAVY,
+    "nas.metrics": HEAVY,
     "nas.pareto": TORCH,
     "nas.records": TORCH,
     "nas.report": TORCH,

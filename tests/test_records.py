@@ -127,7 +127,7 @@ def test_a_row_by_hand(tmp_path):
     architecture = '"{""body.0"":""conv"",""body.0.conv.width"":8,""body.0.conv.se"":true}"'
     assert (
         row == f"7,complete,true,0.5,2.0,1.5,2.5,1200,,,3,1.235,{print_},{architecture},1.25,,,,3,1,0.4,0.35,12.35,"
-        "0.3333:0.2500 3:0.5000,conv,8,true"
+        "0.3333:0.2500 3:0.5000,,,,,,conv,8,true"
     )
 
 

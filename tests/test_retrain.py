@@ -140,8 +140,8 @@ def test_what_is_told_is_what_the_weights_do_on_the_test_set(front, best, digits
     assert found.n_test == len(y) == 359
     network = best.network()  # the weights of seed 0
     scores = evaluate(network, x, y)
-    assert scores.accuracy == found.values[0]
-    assert scores.loss == pytest.approx(found.seeds[0].scores["loss"], rel=1e-6)
+    assert scores["accuracy"] == found.values[0]
+    assert scores["loss"] == pytest.approx(found.seeds[0].scores["loss"], rel=1e-6)
     kept = json.loads((front.folder.retrained_trial(best.record.number) / "retrained.json").read_text())
     assert [seed["scores"]["accuracy"] for seed in kept["seeds"]] == list(found.values)
     assert kept["test_samples"] == 359

@@ -20,7 +20,7 @@ from nas.errors import NasError, RunError
 from nas.export import export_checked
 from nas.export.quantize import PRECISIONS
 from nas.measure import open_meter
-from nas.objectives import Measurement
+from nas.objectives import OBJECTIVES, Measurement
 from nas.rng import generator
 from nas.ship import _doubts, exported_path, load_network, measure_again, ship, write_table
 from nas.space.yaml import parse
@@ -149,10 +149,10 @@ def test_a_quantised_file_is_judged_beside_torch_and_beside_float32(convolutiona
     plain = convolutional.export(tmp_path / "plain.onnx")
     shipped = convolutional.export(tmp_path / "net.onnx", precision="int8_static")
     assert (plain.precision, shipped.precision) == ("fp32", "int8_static")
-    assert plain.accuracy_file == plain.accuracy_torch == shipped.accuracy_torch
-    assert plain.accuracy_torch == pytest.approx(convolutional.metrics["accuracy"], abs=1e-9)
+    assert plain.score_file == plain.score_torch == shipped.score_torch
+    assert plain.score_torch == pytest.approx(convolutional.metrics["accuracy"], abs=1e-9)
     expected, found = (outputs(tmp_path / f"{name}.onnx", digits.x_val) for name in ("plain", "net"))
-    assert shipped.accuracy_file == np.mean(found.argmax(1) == digits.y_val.numpy())
+    assert shipped.score_file == np.mean(found.argmax(1) == digits.y_val.numpy())
     assert shipped.max_difference == pytest.approx(np.abs(found - expected).max(), rel=1e-2)
     assert shipped.max_difference > plain.max_difference
     assert shipped.latencies[0].searched is None, "that of another file"
@@ -204,8 +204,8 @@ def test_the_table_tells_precision_and_both_accuracies(convolutional, tmp_path):
     write_table(tmp_path / "exports.csv", shipped)
     rows = list(csv.DictReader((tmp_path / "exports.csv").read_text().splitlines()))
     assert [row["precision"] for row in rows] == ["fp32", "int8_static"]
-    assert [float(row["accuracy_torch"]) for row in rows] == [s.accuracy_torch for s in shipped]
-    assert [float(row["accuracy_file"]) for row in rows] == [s.accuracy_file for s in shipped]
+    assert [float(row["score_torch"]) for row in rows] == [s.score_torch for s in shipped]
+    assert [float(row["score_file"]) for row in rows] == [s.score_file for s in shipped]
 
 
 def test_the_command_quantises_what_it_can_and_names_what_it_cannot(front, tmp_path):
@@ -239,7 +239,7 @@ def test_the_command_quantises_what_it_can_and_names_what_it_cannot(front, tmp_p
     ],
 )
 def test_what_speaks_against_an_int8_file(speedup, torch_accuracy, accuracy, doubts):
-    assert _doubts(speedup, torch_accuracy, accuracy) == doubts
+    assert _doubts(speedup, OBJECTIVES["accuracy"], torch_accuracy, accuracy) == doubts
 
 
 def test_weights_that_are_not_of_this_network(front):

@@ -21,6 +21,6 @@ from nas.blocks.conv1d import Conv1d as Conv1d
 from nas.blocks.recurrent import GRU as GRU, LSTM as LSTM, RNN as RNN
 from nas.blocks.transformer import Transformer as Transformer
 from nas.blocks.dense import Dense as Dense
-from nas.blocks.stems import Patches as Patches, Project as Project
+from nas.blocks.stems import Embedding as Embedding, Patches as Patches, Project as Project
 from nas.blocks.convert import Flatten as Flatten, MapToTokens as MapToTokens, TokensToMap as TokensToMap
-from nas.blocks.heads import Attention as Attention, FlattenHead as FlattenHead, Last as Last, Pool as Pool
+from nas.blocks.heads import Attention as Attention, FlattenHead as FlattenHead, Last as Last, Max as Max, Pool as Pool

@@ -17,7 +17,7 @@ from nas.shapes import Shape, layout
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeadConfig:
-    """Fields of "pool", "last" and "attention"."""
+    """Fields of "pool", "max", "last" and "attention"."""
 
     dropout: float = 0.0  # before the linear layer
 
@@ -62,6 +62,36 @@ class Pool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x.mean(1) if self.layout == "tokens" else self.pool(with_gradient_alike(x)).flatten(1))
+
+
+@HEADS.add("max")
+class Max(nn.Module):
+    """Largest value of each channel over all positions -> dropout -> linear: whether something is there, not how often.
+
+    Shapes:
+        in:  (N, T, C)
+        out: (N, n_outputs)
+
+    Reference:
+        Kim, Convolutional Neural Networks for Sentence Classification, EMNLP 2014. https://arxiv.org/abs/1408.5882
+    """
+
+    takes: ClassVar[Takes] = "tokens"
+    Config = HeadConfig
+
+    def __init__(self, in_shape: Shape, n_outputs: int, config: HeadConfig) -> None:
+        super().__init__()
+        _, c = expect(self.takes, in_shape)
+        self.linear = _linear(c, n_outputs, config.dropout)
+
+    @staticmethod
+    def plan(in_shape: Shape, n_outputs: int, config: HeadConfig) -> Plan:
+        """Say what is built, without building it."""
+        t, c = expect("tokens", in_shape)
+        return Plan((n_outputs,), [Operation("max", c, c, (t,), (1,)), linear((c,), n_outputs)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.amax(1))
 
 
 @HEADS.add("flatten")

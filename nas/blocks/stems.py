@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
-from nas.blocks.checks import at_least, check
+from nas.blocks.checks import at_least, check, rate
 from nas.blocks.contract import BLOCKS, Takes, expect
 from nas.blocks.layers import ceil_div, init_conv, init_linear
 from nas.blocks.operations import Operation, Plan, linear, over
@@ -95,3 +96,55 @@ class Project(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.linear(x))
+
+
+_EMBEDDED = 0.3
+"""Deviation of new embeddings: a mean over few tokens should be made of what was learned, not of what was drawn."""
+
+
+@BLOCKS.add("embedding")
+class Embedding(nn.Module):
+    """Token ids -> vectors, learned with the network; whole tokens are dropped while it learns.
+
+    Ids are floats, as all inputs of networks are, rounded down. Id 0 fills up short texts: its vector is zero and stays
+    so. Ids beyond the vocabulary are taken for its last one.
+
+    Shapes:
+        in:  (N, T), ids
+        out: (N, T, dim)
+
+    Reference:
+        Bengio et al., A Neural Probabilistic Language Model, JMLR 2003. https://www.jmlr.org/papers/v3/bengio03a.html;
+        dropping whole tokens: Gal & Ghahramani, NeurIPS 2016, sec. 4. https://arxiv.org/abs/1512.05287
+    """
+
+    takes: ClassVar[Takes] = "vector"
+    of_ids: ClassVar[bool] = True  # no gradient reaches its input
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Config:
+        dim: int = 32  # channels out
+        vocabulary: int = 4096  # ids, at least as many as the data have
+        dropout: float = 0.0  # share of the tokens
+
+        def __post_init__(self) -> None:
+            check(self, dim=at_least(1), vocabulary=at_least(2), dropout=rate)
+
+    def __init__(self, in_shape: Shape, config: Config) -> None:
+        super().__init__()
+        (t,) = expect(self.takes, in_shape)
+        self.out_shape: Shape = (t, config.dim)
+        self.last_id = config.vocabulary - 1
+        self.table = nn.Embedding(config.vocabulary, config.dim, padding_idx=0)
+        with torch.no_grad():
+            self.table.weight.mul_(_EMBEDDED)
+        self.dropout = nn.Dropout1d(config.dropout)  # of (N, T, dim) it takes T for the channels
+
+    @staticmethod
+    def plan(in_shape: Shape, config: Embedding.Config) -> Plan:
+        """Say what is built, without building it."""
+        (t,) = expect("vector", in_shape)
+        return Plan((t, config.dim), [Operation("embedding", config.vocabulary, config.dim, (t,), (t,))])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.table(x.clamp(0, self.last_id).long()))

@@ -16,7 +16,9 @@ from nas.shapes import Shape, layout
 from nas.space import Space
 from nas.space.fields import check_fields, parts
 
-LAYOUTS = {"image": "map", "sequence": "tokens", "vector": "vector"}
+LAYOUTS = {"image": "map", "sequence": "tokens", "vector": "vector", "text": "vector"}
+"""What samples of each kind of input are to the first block; those of a text are token ids."""
+
 SECTIONS: dict[str, Registry] = {"stem": BLOCKS, "body": BLOCKS, "head": HEADS}
 
 _SAMPLES = 50
@@ -56,6 +58,24 @@ def check_network(space: Space) -> None:
     for section, table in SECTIONS.items():
         if section in space.root.fields:
             check_parts(space, section, table)
+    _check_embedding(space)
+
+
+def _check_embedding(space: Space) -> None:
+    """Token ids are no quantities: an embedding comes first, and nowhere else."""
+    found = {s: list(parts(space.root.fields[s], s)) for s in SECTIONS if s in space.root.fields}
+    embeddings = [(s, path) for s, those in found.items() for path, name, _ in those if name == "embedding"]
+    for section, path in embeddings:
+        if space.input != "text" or section != "stem":
+            raise SpaceError(
+                f"{space.where(path)}: 'embedding' makes vectors of token ids: it is for the stem of a space with "
+                f"'input: text', and this is the {section} of one with 'input: {space.input}'"
+            )
+    if space.input == "text" and (not embeddings or len(embeddings) < len(found["stem"])):
+        raise SpaceError(
+            f"{space.name}: 'input: text' gives token ids, of which an embedding makes vectors; write "
+            "stem: {embedding: {dim: [32, 64]}}"
+        )
 
 
 def check_buildable(space: Space, in_shape: Shape, n_outputs: int, seed: int = 0) -> None:

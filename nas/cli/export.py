@@ -45,8 +45,8 @@ def export(
     class names are in its metadata. The weights are those of `nas retrain` (seed 0), or the search's where there
     was none. A file that differs from torch is not left behind. Exit code 1 where a file breaks a budget of the run.
 
-    int8 files are calibrated on training data; their accuracy on validation data is shown beside that of torch, and a
-    file that is not faster than fp32 or loses more than a point is not worth it.
+    int8 files are calibrated on training data; how good they are on validation data is shown beside torch,
+    and a file that is not faster than fp32 or loses more than a hundredth is not worth it.
     """
     from nas.api import Front
     from nas.ship import exported_path, write_table

@@ -63,11 +63,16 @@ def say_plugins(found: Front) -> None:
         click.echo(line, err=True)
 
 
-DATA = "a named data set, a .npz file, a folder of images, a .ts file, or mine.py:function (docs/data.md)"
-
+DATA = (
+    "a named data set, a .npz, .csv, .tsv or .ts file, a folder of images, or mine.py:function (docs/data.md, "
+    "docs/data-tables-and-text.md)"
+)
 """What `--data` may be, in a few words."""
 
-READING = ("data", "data_root", "resolution", "channels", "length")
+READING = (
+    *("data", "data_root", "resolution", "channels", "length", "task", "target_column", "text_column", "vocabulary"),
+    *("test_data", "encoding"),
+)
 """The names of `reading_options`."""
 
 
@@ -76,26 +81,47 @@ def _number(context: click.Context, option: click.Parameter, value: str | None) 
 
 
 def reading_options(command: _Command) -> _Command:
-    """Let a command be told what data to read, and what is done to them on the way."""
-    for option in (
-        click.option(
-            "--length",
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Cut sequences at the end, or pad them there with zeros, to N steps.",
-        ),
-        click.option(
-            "--channels", type=click.Choice(["1", "3"]), callback=_number, help="Make images grey (1) or RGB (3)."
-        ),
+    """Let a command be told what data to read, and what is done to them on the way; each a field of `StudyConfig`."""
+    kinds = click.Choice(["classification", "regression"])
+    usual = "the only one called target, label, class or y, or beside a text"
+    options = (
+        click.option("--data", metavar="SPEC", help=f"What to learn: {DATA}.  [default: digits]"),
+        click.option("--data-root", metavar="DIR", help="Folder of named data sets.  [default: data]"),
+        click.option("--task", type=kinds, help="What the labels are, where whole numbers can be either."),
         click.option(
             "--resolution",
             type=click.IntRange(min=1),
             metavar="N",
             help="Resize images to N x N: the shorter side, then the centre.",
         ),
-        click.option("--data-root", metavar="DIR", help="Folder of named data sets.  [default: data]"),
-        click.option("--data", metavar="SPEC", help=f"What to learn: {DATA}.  [default: digits]"),
-    ):
+        click.option(
+            "--channels", type=click.Choice(["1", "3"]), callback=_number, help="Make images grey (1) or RGB (3)."
+        ),
+        click.option(
+            "--length",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Cut sequences at the end, or pad them there with zeros, to N steps; cut or fill texts to N tokens.  "
+            "[default: as they are; tokens that are enough for 95 % of the texts]",
+        ),
+        click.option(
+            "--target-column",
+            multiple=True,
+            metavar="NAME",
+            help=f"Of a table, what is to be predicted; repeat for several.  [default: {usual}]",
+        ),
+        click.option(
+            "--text-column",
+            metavar="NAME",
+            help="Of a table, the texts to classify.  [default: found beside a single column of labels]",
+        ),
+        click.option("--vocabulary", type=click.IntRange(min=16), help="Most tokens of texts.  [default: 4096]"),
+        click.option(
+            "--test-data", metavar="FILE", help="A table to test on in the end.  [default: a fifth of the rows]"
+        ),
+        click.option("--encoding", help="Of a table, e.g. latin-1.  [default: utf-8]"),
+    )
+    for option in reversed(options):
         command = option(command)
     return command
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from nas.errors import NasError
 from nas.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
+    from nas.data import Task
     from nas.study.loop import Search, Watcher
 
 DEFAULT_TRIALS = 80
@@ -40,7 +42,8 @@ DEFAULT_SECONDS = 180.0
     "objectives",
     multiple=True,
     metavar="NAME",
-    help=f"One of {', '.join(OBJECTIVES)}, or one of a --plugin; repeat for several.  [default: accuracy, latency_ms]",
+    help=f"One of {', '.join(OBJECTIVES)}, or one of a --plugin; repeat for several.  "
+    "[default: accuracy, in regression rmse, and latency_ms]",
 )
 @click.option(
     "-b", "--budget", "budgets", multiple=True, help="A hard limit, e.g. 'latency_ms<=2'; repeat for several."
@@ -148,7 +151,7 @@ def search(
     verbose: bool,
     **given: Any,
 ) -> None:
-    """Search SPACE for the Pareto front: the name of a shipped space, or a YAML file.  [default: digits]
+    """Search SPACE for the Pareto front: the name of a shipped space, or a YAML file.  [default: digits; tables: mlp]
 
     Candidates over a budget are priced, recorded and never trained. Ctrl-C ends cleanly; --resume goes on.
     """
@@ -169,7 +172,7 @@ def search(
     if trial_time_limit is not None:
         chosen["trial_time_limit_s"] = seconds(trial_time_limit)
     if space is not None or not resume:
-        chosen["space"] = find_space(space or "digits")
+        chosen["space"] = find_space(space or _usual_space(given))
     if resume:
         if out is None:
             raise NasError("--resume needs the run folder: nas search --resume --out results/NAME")
@@ -211,6 +214,15 @@ def search(
         _say_end(opened, ended, quiet, " ".join(again) + given_plugins())
 
 
+def _usual_space(given: Mapping[str, Any]) -> str:
+    """Return the space that is searched where nobody names one."""
+    from nas.data.csv_file import is_csv
+
+    if not is_csv(given["data"] or ""):
+        return "digits"
+    return "text" if given["text_column"] else "mlp"
+
+
 def _watcher(stack: ExitStack, quiet: bool, verbose: bool) -> Watcher:
     """Return who tells the user how it goes: a live table on a terminal, lines elsewhere."""
     from nas.progress import LineProgress, LiveProgress
@@ -236,7 +248,8 @@ def _say_start(opened: Search, workers: int | None) -> None:
     lines = [
         f"space      {config.space.name}: {size}",
         f"data       {task.name}: {len(task.x_train)} to train on, {len(task.x_val)} to choose by, "
-        f"shape {task.in_shape}, {task.n_outputs} classes",
+        f"shape {task.in_shape}, {_outputs(task)}",
+        *(f"           {note}" for note in task.notes),
         f"objectives {', '.join(f'{o.name} ({o.direction})' for o in opened.objectives)}",
         f"budgets    {', '.join(map(str, opened.budgets)) or 'none'}",
         f"limits     {_limits(opened)}",
@@ -253,6 +266,14 @@ def _say_start(opened: Search, workers: int | None) -> None:
     if crowd := _crowd(workers, cores if isinstance(cores, int) else None):
         lines.append(crowd)
     click.echo("\n".join(lines), err=True)
+
+
+def _outputs(task: Task) -> str:
+    """Say what is predicted."""
+    if task.kind == "classification":
+        return f"{task.n_outputs} classes"
+    columns = zip(task.targets, task.y_mean, task.y_std, strict=True)
+    return "regression of " + ", ".join(f"{name} ({mean:.4g} +- {std:.3g})" for name, mean, std in columns)
 
 
 def _crowd(workers: int | None, cores: int | None) -> str:

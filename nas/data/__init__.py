@@ -11,6 +11,7 @@ from nas.data.datasets import DATASETS as DATASETS
 from nas.data.reading import Reading as Reading
 from nas.data.representative import SUBSETS as SUBSETS
 from nas.data.representative import select as select
+from nas.data.split import strata as strata
 from nas.data.split import stratified as stratified
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ __all__ = [
     "make_task",
     "open_shared",
     "select",
+    "strata",
     "stratified",
     "write_shared",
 ]

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from nas.errors import DataError
+from nas.errors import DataError, did_you_mean
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Learned:
+    """Numbers that samples became, by rules that were learned on the training split."""
+
+    x_train: np.ndarray
+    """All samples that are no test samples, in their order."""
+
+    x_test: np.ndarray | None
+    layout: str
+    recipe: Mapping[str, Any]
+    """The rules, as JSON-able values."""
+
+    notes: tuple[str, ...] = ()
+    """What was decided that the user should know, a line each."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -21,7 +39,7 @@ class Arrays:
     """(n, ...), numbers; see `layout`."""
 
     y_train: np.ndarray
-    """(n,), integers or strings."""
+    """(n,), integers or strings; in regression numbers, (n,) or (n, n_targets)."""
 
     x_val: np.ndarray | None = None
     y_val: np.ndarray | None = None
@@ -31,6 +49,19 @@ class Arrays:
     y_test: np.ndarray | None = None
     classes: np.ndarray | None = None
     """(n_classes,) names; integer labels index it. Without it the classes are the sorted labels."""
+
+    task: str | None = None
+    """classification or regression; None: floats are targets, all else is classes."""
+
+    targets: np.ndarray | None = None
+    """(n_targets,) names of what a regression predicts; without it target, or target_0, target_1, ..."""
+
+    learn: Callable[[np.ndarray], Learned] | None = None
+    """For data that are no numbers yet: x_train and x_test count the samples, (n,), and this makes numbers of them, by
+    what it learns of those with the given indices, the training split."""
+
+    notes: tuple[str, ...] = ()
+    """What was decided about the data that the user should know, a line each."""
 
     layout: str | None = None
     """NCHW, NHWC or NHW for images, NCT or NTC for sequences, NF for vectors; None: by the number of axes."""
@@ -48,8 +79,43 @@ class Arrays:
         return {part: (x, y) for part, (x, y) in pairs.items() if x is not None and y is not None}
 
 
-def check(arrays: Arrays) -> None:
+def kind_of(arrays: Arrays, asked: str = "auto") -> Literal["classification", "regression"]:
+    """Return what is learned: floats are targets of a regression, all else is classes, unless it is said.
+
+    Args:
+        asked: classification, regression or auto.
+    Raises:
+        DataError: floats that may well be classes.
+    """
+    said = asked if asked != "auto" else arrays.task
+    if said == "classification":
+        return "classification"
+    if said == "regression":
+        return "regression"
+    if said is not None:
+        raise DataError(f"{arrays.where}: task: {did_you_mean('task', said, ('classification', 'regression'))}")
+    y = np.asarray(arrays.y_train)
+    if y.dtype.kind != "f":
+        return "classification"
+    values = np.unique(y)
+    if y.ndim == 2 and set(values) <= {0, 1} and (y.sum(axis=1) == 1).all():
+        return "classification"  # one-hot, for `check` to refuse
+    if y.ndim == 1 and len(values) <= min(_FEW, len(y) // 2):
+        raise DataError(
+            f"{arrays.where}: y_train holds floats, and only {len(values)} different ones: classes, or a "
+            "target to predict? Say so with --task classification or --task regression"
+        )
+    return "regression"
+
+
+_FEW = 20
+
+
+def check(arrays: Arrays, kind: str = "classification") -> None:
     """Check the arrays one by one and against each other; the labels' values are `encode_labels`'s matter.
+
+    Args:
+        kind: as `kind_of` returns it.
 
     Raises:
         DataError: naming the array, what was found in it and the remedy.
@@ -60,7 +126,7 @@ def check(arrays: Arrays) -> None:
             has, lacks = ("y", "x") if x is None else ("x", "y")
             raise DataError(f"{where}: {has}_{part} without {lacks}_{part}; add {lacks}_{part}, or leave both away")
     for part, (x, y) in parts.items():
-        _check_pair(where, part, x, y)
+        _check_pair(where, part, x, y, kind == "regression")
         if x.shape[1:] != x_train.shape[1:]:
             raise DataError(
                 f"{where}: x_{part} has samples of shape {x.shape[1:]}, x_train of {x_train.shape[1:]}; "
@@ -73,7 +139,7 @@ def check(arrays: Arrays) -> None:
             )
 
 
-def _check_pair(where: str, part: str, x: np.ndarray, y: np.ndarray) -> None:
+def _check_pair(where: str, part: str, x: np.ndarray, y: np.ndarray, regression: bool) -> None:
     if x.dtype.kind not in "fiub":
         raise DataError(f"{where}: x_{part} holds {x.dtype}, not numbers; store it as float32 or uint8")
     if x.ndim not in (2, 3, 4):
@@ -83,7 +149,9 @@ def _check_pair(where: str, part: str, x: np.ndarray, y: np.ndarray) -> None:
         )
     if x.size == 0:
         raise DataError(f"{where}: x_{part} is empty, shape {x.shape}; it needs samples with at least one value each")
-    if y.ndim != 1:
+    if regression and y.ndim == 2 and y.shape[1] > 0:
+        pass
+    elif y.ndim != 1:
         remedy = "store y.argmax(1)" if y.ndim == 2 and y.shape[1] > 1 else "store y.ravel()"
         raise DataError(f"{where}: y_{part} has shape {y.shape}; expected one label per sample, (n,): {remedy}")
     if len(x) != len(y):
@@ -144,11 +212,55 @@ def encode_labels(arrays: Arrays) -> tuple[dict[str, np.ndarray], tuple[str, ...
     return encoded, tuple(classes.tolist())
 
 
+def encode_targets(arrays: Arrays) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return the targets of each split that is there as float64 (n, n_targets), and their names.
+
+    Raises:
+        DataError: they are no finite numbers, or do not agree.
+    """
+    where, y = arrays.where, {part: _targets(arrays, part) for part in arrays.parts()}
+    y_train = y["train"]
+    k = y_train.shape[1]
+    for part, found in y.items():
+        if found.shape[1] != k:
+            raise DataError(
+                f"{where}: y_{part} has {found.shape[1]} targets, y_train has {k}; prepare both in the same way"
+            )
+    names = ["target"] if k == 1 else [f"target_{i}" for i in range(k)]
+    if arrays.targets is not None:
+        names = _as_text(np.atleast_1d(arrays.targets)).tolist()
+        if len(names) != k or len(set(names)) != k:
+            raise DataError(f"{where}: targets names {', '.join(names)}, y_train has {k}; name each once")
+    if len(y_train) < 2:
+        raise DataError(f"{where}: y_train holds a single sample; training and validation need at least one each")
+    for name, column in zip(names, y_train.T, strict=True):
+        if column.min() == column.max():
+            raise DataError(f"{where}: {name} is {column[0]:g} in all of y_train: there is nothing to predict")
+    return y, tuple(names)
+
+
+def _targets(arrays: Arrays, part: str) -> np.ndarray:
+    y = np.asarray(arrays.parts()[part][1])
+    if y.dtype.kind not in "fiub":
+        raise DataError(f"{arrays.where}: y_{part} holds {y.dtype}, and a regression predicts numbers; store numbers")
+    y = y.astype(np.float64).reshape(len(y), -1)
+    bad = ~np.isfinite(y)
+    if bad.any():
+        first = int(np.nonzero(bad)[0][0])
+        raise DataError(
+            f"{arrays.where}: y_{part} holds {int(bad.sum())} values that are NaN or infinite, the first in sample "
+            f"{first}; drop those samples"
+        )
+    return y
+
+
 def _labels(arrays: Arrays, part: str) -> np.ndarray:
     y = np.asarray(arrays.parts()[part][1])
     if y.dtype.kind == "S":
         return _as_text(y)
     if y.dtype.kind == "b":
+        return y.astype(np.int64)
+    if y.dtype.kind == "f" and np.array_equal(y, np.round(y)):  # whoever asks for classes may have them as floats
         return y.astype(np.int64)
     if y.dtype.kind not in "iuU":
         raise DataError(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _SPEC = re.compile(r"(?P<where>.+?):(?P<function>[A-Za-z_]\w*)(?P<arguments>\(.*\))?", re.DOTALL)
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "classes", "layout")
+_KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "classes", "targets", "layout", "task")
 _WANTED = "a dict of arrays (x_train, y_train, ...), a tuple (x_train, y_train[, x_test, y_test]), Arrays or a Task"
 
 
@@ -154,10 +154,10 @@ def _as_arrays(spec: str, name: str, made: object, how: Reading) -> Arrays | Tas
                 raise DataError(f"{spec}: returned a dict with {key!r}: {did_you_mean('array', key, _KEYS)}")
         if missing := [key for key in ("x_train", "y_train") if made.get(key) is None]:
             raise DataError(f"{spec}: returned a dict without {' and '.join(missing)}; it needs both")
-        layout = made.get("layout")
-        arrays = {key: _array(spec, key, value) for key, value in made.items() if value is not None and key != "layout"}
-        layout = None if layout is None else str(layout)
-        return Arrays(name=name, where=spec, layout=layout, channels=None, **arrays)
+        given = {key: value for key, value in made.items() if value is not None}
+        texts: dict[str, Any] = {key: str(given.pop(key)) for key in ("layout", "task") if key in given}
+        arrays: dict[str, Any] = {key: _array(spec, key, value) for key, value in given.items()}
+        return Arrays(name=name, where=spec, **texts, **arrays)
     from nas.data.task import Task
 
     if not isinstance(made, Task):

@@ -14,10 +14,11 @@ LAYOUTS: dict[str, str] = {
     "NCT": "sequence",
     "NTC": "sequence",
     "NF": "vector",
+    "ids": "text",
 }
 """Layout of an array to the kind of data it holds."""
 
-INPUTS = ("image", "sequence", "vector")
+INPUTS = ("image", "sequence", "vector", "text")
 
 
 def guess_layout(shape: tuple[int, ...], input: str | None) -> str:
@@ -48,6 +49,8 @@ def canonical(x: np.ndarray, layout: str | None, input: str | None, where: str) 
         raise DataError(did_you_mean("input kind", input, INPUTS))
     if layout is None:
         layout = guess_layout(x.shape, input)
+    elif layout == "ids":
+        return x, "text"
     elif layout not in LAYOUTS:
         raise DataError(f"{where}: layout: {did_you_mean('layout', layout, LAYOUTS)}")
     elif len(layout) != x.ndim:
@@ -89,6 +92,10 @@ def arrange(x: np.ndarray, kind: str, input: str | None, where: str) -> np.ndarr
     """
     if input in (None, kind):
         return x
+    if "text" in (input, kind):
+        found = "texts" if kind == "text" else f"{kind}s"
+        remedy = "name the column of texts with --text-column" if input == "text" else "use a space with 'input: text'"
+        raise DataError(f"{where}: the data are {found}, and cannot be read as 'input: {input}'; {remedy}")
     if input == "vector":
         return x.reshape(len(x), -1)
     if kind == "image" and input == "sequence":

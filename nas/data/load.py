@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from nas.data.arrays import Arrays, check, encode_labels
+from nas.data.arrays import Arrays, check, encode_labels, encode_targets, kind_of
 from nas.data.images import CHANNELS, prepare_array
 from nas.data.layout import arrange, canonical, prepared_shape
 from nas.data.memory import check_fits, peak_bytes
-from nas.data.reading import AS_THEY_ARE, Reading
+from nas.data.reading import AS_THEY_ARE, VOCABULARY, Reading
 from nas.data.sources import read_source
-from nas.data.split import stratified
+from nas.data.split import strata, stratified
 from nas.data.task import Task, standardise
 from nas.errors import DataError
 from nas.rng import generator
@@ -28,28 +30,44 @@ def load_task(
     input: str | None = None,
     seed: int = 0,
     val_share: float | None = None,
+    task: str = "auto",
     data_root: str | Path = "data",
     download: bool = False,
     resolution: int | None = None,
     channels: int | None = None,
+    target_column: str | Sequence[str] = (),
+    test_data: str = "",
+    encoding: str = "utf-8",
+    text_column: str = "",
+    vocabulary: int = VOCABULARY,
     length: int | None = None,
 ) -> Task:
     """Load data, whatever kind `spec` names, and split a validation set from their training samples.
 
     Args:
-        spec: a name in `DATASETS`; a .npz file with `x_train`, `y_train` and more (see `Arrays`); a folder of images
-            with one below it for each class (`nas.data.folders`); a .ts file or the folder of a pair (`nas.data.ts`);
-            `module:function` or `file.py:function`, which is imported and run (`nas.data.code`).
+        spec: a name in `DATASETS`; a .npz file with `x_train`, `y_train` and more (see `Arrays`); a .csv or .tsv file
+            (`nas.data.table`); a folder of images with one below it for each class (`nas.data.folders`); a .ts file or
+            the folder of a pair (`nas.data.ts`); `module:function` or `file.py:function`, which is imported and run
+            (`nas.data.code`).
         input: what the space reads. "image": maps (C, H, W). "sequence": tokens (T, C); an image gives its rows as
             tokens, (H, C*W), a vector one value per token, (F, 1). "vector": (F,), images and sequences flattened.
             None: what the data are.
         seed: decides the validation split, and nothing else.
-        val_share: share of the training samples kept for validation, in (0, 1), the same share of every class. None:
-            the validation split that the data have, or else a fifth.
+        val_share: share of the training samples kept for validation, in (0, 1), the same share of every class, in
+            regression of every tenth of the (first) target. None: the validation split that the data have, or else a
+            fifth.
+        task: classification, regression, or auto: what the labels are (see `nas.data.arrays.kind_of`).
         data_root: folder of the named data sets that come as files.
         download: fetch a named data set that is not there. Nothing is fetched without it.
         resolution, channels: what images become: squares of that side; grey (1) or RGB (3). None: as they are.
-        length: what sequences are cut, or padded with zeros, to. None: as they are.
+        target_column: of a table, what is to be predicted; several are a regression of several targets.
+        test_data: a table to test on; empty: a fifth of the rows is set aside.
+        encoding: of a table.
+        text_column: of a table, the texts to classify (`nas.data.text`); empty: found by itself beside a single column
+            of labels, else there are none.
+        vocabulary: tokens that a tokenizer may know.
+        length: what sequences are cut, or padded with zeros, to. None: as they are. Tokens that texts are cut or filled
+            to; None: what is enough for 95 % of the training texts.
     Raises:
         DataError: data that are not there or cannot be learned from; names the place, what was found, the remedy.
     """
@@ -59,6 +77,12 @@ def load_task(
         resolution=resolution,
         channels=channels,
         length=length,
+        task=task,
+        target_columns=(target_column,) if isinstance(target_column, str) else tuple(target_column),
+        test_data=test_data,
+        encoding=encoding,
+        text_column=text_column,
+        vocabulary=vocabulary,
     )
     found = read_source(str(spec), how)
     if isinstance(found, Arrays):
@@ -81,69 +105,103 @@ def make_task(
     The samples that networks learn from and are chosen by become float32, split by split; the test samples wait as they
     are.
     """
-    if val_share is not None and not 0 < val_share < 1:
-        raise DataError(f"val_share must be in (0, 1), got {val_share}; for a fifth write 0.2")
-    if val_share is not None and arrays.x_val is not None:
-        raise DataError(
-            f"{arrays.where}: has a validation split of its own ({len(arrays.x_val)} samples), so there is no share to "
-            "split; leave --val-share out, or join that split to the training samples"
-        )
-    check(arrays)
-    labels, classes = encode_labels(arrays)
+    regression = (kind := kind_of(arrays, how.task)) == "regression"
+    if arrays.learn is None:
+        check(arrays, kind)
+    y, names = encode_targets(arrays) if regression else encode_labels(arrays)
+    train, val = _split(arrays, y, val_share, seed)
+    recipe, notes = None, arrays.notes
+    if arrays.learn is not None:
+        learned = arrays.learn(train)
+        recipe, notes = learned.recipe, (*notes, *learned.notes)
+        arrays = replace(arrays, x_train=learned.x_train, x_test=learned.x_test, layout=learned.layout, learn=None)
+        check(arrays, kind)
     x: dict[str, np.ndarray] = {}
-    kind = ""
+    form = ""
     for part, (samples, _) in arrays.parts().items():
-        x[part], kind = canonical(samples, arrays.layout, input, arrays.where)
-    _check_memory(arrays, x, kind, how)
-    x = {part: _prepared(samples, kind, how, arrays.where) for part, samples in x.items()}
+        x[part], form = canonical(samples, arrays.layout, input, arrays.where)
+    _check_memory(arrays, x, form, how)
+    x = {part: _prepared(samples, form, how, arrays.where) for part, samples in x.items()}
+    if val is not None:
+        x["train"], x["val"] = x["train"][train], x["train"][val]
+        y["train"], y["val"] = y["train"][train], y["train"][val]
+    mean, std = ((0.0,), (1.0,)) if form == "text" else _statistics(x["train"], form, input, arrays.where)
+    y_mean, y_std = (y["train"].mean(axis=0), _deviation(y["train"])) if regression else ((), ())
 
-    y = labels
-    if "val" in x:
-        x_train, x_val, y_train, y_val = x["train"], x["val"], y["train"], y["val"]
-    else:
-        val = stratified(y["train"], val_share or DEFAULT_VAL_SHARE, generator(seed, "split"))
-        train = np.setdiff1d(np.arange(len(y["train"])), val)
-        x_train, x_val, y_train, y_val = x["train"][train], x["train"][val], y["train"][train], y["train"][val]
-    mean, std = _statistics(x_train, kind, input, arrays.where)
+    def arranged(part: str) -> np.ndarray:
+        return arrange(x[part], form, input, arrays.where)
 
-    def arranged(samples: np.ndarray) -> np.ndarray:
-        return arrange(samples, kind, input, arrays.where)
+    def labels(part: str) -> np.ndarray:
+        return ((y[part] - y_mean) / y_std).astype(np.float32) if regression else y[part]
 
-    ready = standardise(arranged(x_train), mean, std)
+    ready = standardise(arranged("train"), mean, std)
     return Task(
         name=arrays.name,
         in_shape=tuple(ready.shape[1:]),
-        classes=classes,
+        classes=() if regression else names,
         x_train=ready,
-        y_train=torch.from_numpy(y_train),
-        x_val=standardise(arranged(x_val), mean, std),
-        y_val=torch.from_numpy(y_val),
+        y_train=torch.from_numpy(labels("train")),
+        x_val=standardise(arranged("val"), mean, std),
+        y_val=torch.from_numpy(labels("val")),
         mean=mean,
         std=std,
         scale=1 / 255 if arrays.x_train.dtype == np.uint8 else 1.0,
         resolution=how.resolution,
-        channels=(CHANNELS[how.channels] if how.channels else arrays.channels) if kind == "image" else None,
-        length=how.length,
-        _test=(np.ascontiguousarray(arranged(x["test"])), y["test"]) if "test" in x else None,
+        channels=(CHANNELS[how.channels] if how.channels else arrays.channels) if form == "image" else None,
+        length=how.length if form == "sequence" else None,
+        targets=names if regression else (),
+        y_mean=tuple(map(float, y_mean)),
+        y_std=tuple(map(float, y_std)),
+        recipe=recipe,
+        notes=notes,
+        _test=(np.ascontiguousarray(arranged("test")), labels("test")) if "test" in x else None,
     )
 
 
-def _prepared(x: np.ndarray, kind: str, how: Reading, where: str) -> np.ndarray:
+def _split(
+    arrays: Arrays, y: dict[str, np.ndarray], val_share: float | None, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return which training samples to learn from, and which to choose by; None: the data have others for that.
+
+    Raises:
+        DataError: a share that is none, or of data that are split already.
+    """
+    if val_share is not None and not 0 < val_share < 1:
+        raise DataError(f"val_share must be in (0, 1), got {val_share}; for a fifth write 0.2")
+    every = np.arange(len(y["train"]))
+    if arrays.x_val is None:
+        val = stratified(strata(y["train"]), val_share or DEFAULT_VAL_SHARE, generator(seed, "split"))
+        return np.setdiff1d(every, val), val
+    if val_share is not None:
+        raise DataError(
+            f"{arrays.where}: has a validation split of its own ({len(arrays.x_val)} samples), so there is no share to "
+            "split; leave --val-share out, or join that split to the training samples"
+        )
+    return every, None
+
+
+def _prepared(x: np.ndarray, form: str, how: Reading, where: str) -> np.ndarray:
     """Return canonical `x` with done to it what the user asks of images or sequences.
 
     Raises:
         DataError: asked of data of another kind.
     """
-    for option, wanted in (("resolution", "image"), ("channels", "image"), ("length", "sequence")):
-        if getattr(how, option) is not None and kind != wanted:
-            raise DataError(f"{where}: --{option} is for {wanted}s, and the data are {kind}s; leave it out")
-    if kind == "image":
+    for option, wanted in (("resolution", ["image"]), ("channels", ["image"]), ("length", ["sequence", "text"])):
+        if getattr(how, option) is not None and form not in wanted:
+            raise DataError(f"{where}: --{option} is for {wanted[0]}s, and the data are {form}s; leave it out")
+    if form == "image":
         return prepare_array(x, how.resolution, how.channels, where)
-    if kind != "sequence" or how.length is None or x.shape[1] == how.length:
+    if form != "sequence" or how.length is None or x.shape[1] == how.length:
         return x
     padded = np.zeros((len(x), how.length, x.shape[2]), x.dtype)
     padded[:, : x.shape[1]] = x[:, : how.length]
     return padded
+
+
+def _deviation(y: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of each target (n, n_targets); 1 where it is constant in this split."""
+    std = y.std(axis=0)
+    return np.where(std <= 1e-12 * np.abs(y).max(axis=0), 1.0, std)
 
 
 def _check_memory(arrays: Arrays, x: dict[str, np.ndarray], kind: str, how: Reading) -> None:

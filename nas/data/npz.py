@@ -7,6 +7,7 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +17,15 @@ from nas.data.memory import check_fits, peak_bytes, readable_bytes
 from nas.data.reading import AS_THEY_ARE, Reading
 from nas.errors import DataError
 
-_READ = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "classes", "layout")
+_TEXTS = {"layout": "NHWC", "task": "regression"}
+"""Arrays of one text, with an example of it."""
+
+_READ = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "classes", "targets", *_TEXTS)
 _HOW = "numpy.savez_compressed(path, x_train=..., y_train=..., x_test=..., y_test=..., classes=...)"
 
 
 def read_npz(path: Path, how: Reading = AS_THEY_ARE) -> Arrays:
-    """Read `x_train`, `y_train` and, where present, `x_val`, `y_val`, `x_test`, `y_test`, `classes`, `layout`.
+    """Read `x_train`, `y_train` and, where present, those of `Arrays` that a file can hold.
 
     Nothing is unpickled: a data file cannot run code.
 
@@ -38,20 +42,21 @@ def read_npz(path: Path, how: Reading = AS_THEY_ARE) -> Arrays:
             names = [name for name in file.files if name in _READ]
             _check_names(path, list(file.files))
             _check_memory(path, names, how)
-            found = {name: _read(path, file, name) for name in names}
+            found: dict[str, Any] = {name: _read(path, file, name) for name in names}
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
         raise DataError(f"{path}: cannot be read ({type(e).__name__}: {e}); copy or write it again") from e
-    layout = found.pop("layout", None)
-    if layout is not None and (layout.size != 1 or layout.dtype.kind not in "US"):
-        raise DataError(f"{path}: layout holds {layout.dtype} of shape {layout.shape}; write one text such as 'NHWC'")
-    text = layout.item() if layout is not None else None
-    return Arrays(
-        name=path.stem,
-        where=str(path),
-        layout=text.decode("utf-8", "replace") if isinstance(text, bytes) else text,
-        channels=None,  # a file does not say
-        **found,
-    )
+    texts = {name: _text(path, name, found.pop(name)) for name in _TEXTS if name in found}
+    return Arrays(name=path.stem, where=str(path), layout=texts.get("layout"), task=texts.get("task"), **found)
+
+
+def _text(path: Path, name: str, array: np.ndarray) -> str:
+    if array.size != 1 or array.dtype.kind not in "US":
+        example = _TEXTS[name]
+        raise DataError(
+            f"{path}: {name} holds {array.dtype} of shape {array.shape}; write one text such as {example!r}"
+        )
+    text = array.item()
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
 
 
 def _missing(path: Path) -> str:

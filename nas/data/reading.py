@@ -10,6 +10,9 @@ from nas.errors import DataError
 MOST_PIXELS = 4096
 """Sides above this are a slip of the finger: one such image takes 200 MB as float32."""
 
+VOCABULARY = 4096
+"""As many as `nas.blocks.stems.Embedding` expects where a space does not say."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -28,13 +31,32 @@ class Reading:
     """Images become grey (1) or RGB (3); None: as they are."""
 
     length: int | None = None
-    """Sequences are cut at the end, or padded there with zeros, to so many steps; None: as they are."""
+    """Sequences are cut at the end, or padded there with zeros, to so many steps; None: as they are. Texts are cut or
+    filled to so many tokens; None: what is enough for most."""
+
+    task: str = "auto"
+    """classification, regression, or auto: what the labels are."""
+
+    target_columns: tuple[str, ...] = ()
+    """Of a table, what is to be predicted."""
+
+    test_data: str = ""
+    """A table to test on; empty: rows of the data are set aside."""
+
+    encoding: str = "utf-8"
+    """Of a table."""
+
+    text_column: str = ""
+    """Of a table, the texts to classify; empty: found by itself beside a single column of labels."""
+
+    vocabulary: int = VOCABULARY
+    """Tokens that a tokenizer may know."""
 
     def __post_init__(self) -> None:
-        whole = [(name, getattr(self, name)) for name in ("resolution", "channels", "length")]
-        for name, value in whole:
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise DataError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name, least in (("resolution", 1), ("channels", 1), ("length", 1), ("vocabulary", 16)):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+                raise DataError(f"{name} must be a whole number of at least {least}, got {value!r}")
         if self.channels not in (None, 1, 3):
             raise DataError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels}")
         if self.resolution is not None and self.resolution > MOST_PIXELS:

@@ -37,6 +37,9 @@ def write_shared(task: Task, folder: str | Path) -> None:
         "resolution": task.resolution,
         "channels": task.channels,
         "length": task.length,
+        "targets": task.targets,
+        "y_mean": task.y_mean,
+        "y_std": task.y_std,
         "fingerprint": task.fingerprint(),
     }
     try:
@@ -95,6 +98,9 @@ def open_shared(folder: str | Path) -> Task:
             resolution=about["resolution"],
             channels=about["channels"],
             length=about["length"],
+            targets=tuple(about["targets"]),
+            y_mean=tuple(about["y_mean"]),
+            y_std=tuple(about["y_std"]),
         )
         intact = task.fingerprint() == about["fingerprint"]
     except FileNotFoundError as error:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from nas.data.arrays import Arrays
 from nas.data.code import is_code, run_code
+from nas.data.csv_file import is_csv
 from nas.data.datasets import DATASETS, known_name, read_named
 from nas.data.folders import read_folder
 from nas.data.npz import read_npz
 from nas.data.reading import Reading
+from nas.data.table import read_table
 from nas.data.ts import holds_ts, read_ts
 from nas.errors import DataError
 
@@ -50,6 +52,7 @@ def _is_npz(path: Path) -> bool:
 
 SOURCES: tuple[Source, ...] = (
     Source("a named data set (digits, cifar10, ...)", lambda spec: known_name(spec) is not None, read_named),
+    Source("a .csv or .tsv file", is_csv, lambda spec, how: read_table(_path(spec), how)),
     Source("a .npz file", lambda spec: _is_npz(_path(spec)), lambda spec, how: read_npz(_path(spec), how)),
     Source("a .ts file", lambda spec: holds_ts(_path(spec)), lambda spec, how: read_ts(_path(spec), how)),
     Source("a folder of images", lambda spec: _is_folder(_path(spec)), lambda spec, how: read_folder(_path(spec), how)),

@@ -6,6 +6,25 @@ import numpy as np
 
 from nas.rng import generator
 
+_MOST_STRATA, _LEAST_IN_ONE = 10, 4
+
+
+def strata(y: np.ndarray) -> np.ndarray:
+    """Return integers (n,) by which samples are told apart in a split: classes, or tenths of a target by its rank.
+
+    Args:
+        y: class indices (n,), or targets (n, n_targets) of a regression, of which the first decides.
+
+    >>> strata(np.array([[0.5], [9.0], [0.1], [7.0], [1.0], [3.0], [2.0], [8.0]])).tolist()
+    [0, 1, 0, 1, 0, 1, 0, 1]
+    """
+    if y.dtype.kind != "f":
+        return y
+    n = len(y)
+    rank = np.empty(n, np.int64)
+    rank[np.argsort(y.reshape(n, -1)[:, 0], kind="stable")] = np.arange(n)
+    return rank * max(1, min(_MOST_STRATA, n // _LEAST_IN_ONE)) // n
+
 
 def stratified(y: np.ndarray, share: float, rng: np.random.Generator, *, leave: int = 1) -> np.ndarray:
     """Return sorted indices of about `share` of the samples, the same share of every class.

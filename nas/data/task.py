@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,9 +18,10 @@ from nas.shapes import Shape
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Task:
-    """Classification data in memory, standardised once, ready to be indexed.
+    """Data in memory, standardised once, ready to be indexed.
 
-    `x_*` are float32 (n, *in_shape), `y_*` int64 (n,) indices into `classes`; all contiguous.
+    `x_*` are float32 (n, *in_shape); `y_*` int64 (n,), indices into `classes`, or in regression float32 (n, n_targets),
+    standardised; all contiguous.
     The test set has one door, `test()`, so that nothing but a final judgement can come across it.
     """
 
@@ -27,6 +30,8 @@ class Task:
     """(C, H, W), (T, C) or (F,)."""
 
     classes: tuple[str, ...]
+    """Empty in regression."""
+
     x_train: Tensor = field(repr=False)
     y_train: Tensor = field(repr=False)
     x_val: Tensor = field(repr=False)
@@ -51,20 +56,41 @@ class Task:
     length: int | None = field(default=None, repr=False)
     """Sequences were cut at the end, or padded there with zeros, to so many steps; None: they are as they came."""
 
+    targets: tuple[str, ...] = ()
+    """What a regression predicts, by name; empty in classification."""
+
+    y_mean: tuple[float, ...] = field(default=(), repr=False)
+    """Of each target in the training split, in its own units: what is predicted is (target - y_mean) / y_std."""
+
+    y_std: tuple[float, ...] = field(default=(), repr=False)
+    """As `y_mean`."""
+
+    recipe: Mapping[str, Any] | None = field(default=None, repr=False)
+    """How rows of a table become what `mean` and `std` are of, as JSON-able values; None: they are that already."""
+
+    notes: tuple[str, ...] = field(default=(), repr=False)
+    """What was decided about the data that the user should know, a line each."""
+
     _test: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
-    """Test samples (n, *in_shape) in the type of the file, and their class indices."""
+    """Test samples (n, *in_shape) in the type of the file, and their labels as `y_train` has them."""
+
+    @property
+    def kind(self) -> Literal["classification", "regression"]:
+        """What is learned."""
+        return "regression" if self.targets else "classification"
 
     @property
     def n_outputs(self) -> int:
-        """How many logits a network gives: one per class."""
-        return len(self.classes)
+        """How many numbers a network gives: a logit per class, or one per target."""
+        return len(self.targets or self.classes)
 
     def fingerprint(self) -> str:
         """Return 16 hex digits that name what is trained and judged on: samples, labels, their order and the split.
 
         Cost: 0.2 s for 60,000 images of 28 x 28.
         """
-        digest = hashlib.blake2b(repr((self.in_shape, self.classes)).encode(), digest_size=8)
+        said = (self.in_shape, self.classes, *((self.targets,) if self.targets else ()))
+        digest = hashlib.blake2b(repr(said).encode(), digest_size=8)
         for tensor in (self.x_train, self.y_train, self.x_val, self.y_val):
             digest.update(tensor.cpu().numpy().data)  # contiguous
         return digest.hexdigest()
@@ -86,7 +112,7 @@ class Task:
         """
         if self._test is None:
             raise DataError(
-                f"{self.name}: the data have no test set, so the final accuracy cannot be measured on unseen samples; "
+                f"{self.name}: the data have no test set, so nothing can be judged on unseen samples in the end; "
                 "add x_test and y_test to arrays, a folder test to images, NAME_TEST.ts to sequences"
             )
         x, y = self._test

@@ -37,6 +37,8 @@ def terms(operation: Operation) -> Mapping[Term, float]:
         if n == 1:
             return _named("vector", {"node": 1.0, "weights": c * d, "far": max(0, c * d - _CACHE)})
         return _named("matrix", {"node": 1.0, "macs": n * c * up(d), "moved": n * (c + d), "weights": c * d})
+    if kind == "embedding":  # of its weights only the rows that are looked up are read
+        return _named(kind, {"node": 1.0, "moved": n * d})
     if kind in GATES:
         steps, gates = operation.groups * n, GATES[kind]
         family = kind.partition("_")[0]

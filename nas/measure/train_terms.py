@@ -51,6 +51,8 @@ def train_terms(operation: Operation, drops: bool = False) -> Mapping[Term, floa
     if kind == "conv":
         family, work = _conv(operation)
         nodes = 2
+    elif kind == "embedding":
+        work = {"moved": n * d}
     elif kind == "linear":
         family, work = kind if at_in else "vector", {"macs": n * c * up(d), "moved": moved}
         dropped = n * c
@@ -97,6 +99,8 @@ def _parameters(operation: Operation) -> tuple[int, int]:
         return 2, (c + 1) * d
     if kind in GATES:
         return 4 * groups, groups * GATES[kind] * d * (c + d + 2)
+    if kind == "embedding":
+        return 1, c * d
     if kind == "layer_norm":
         return 2, 2 * c
     return 0, 0

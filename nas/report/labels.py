@@ -6,7 +6,12 @@ from nas.objectives import Objective, is_latency
 
 _LABELS = {
     "accuracy": "validation accuracy",
+    "balanced_accuracy": "balanced accuracy on validation data",
+    "macro_f1": "macro F1 on validation data",
     "loss": "validation loss (nats)",
+    "rmse": "root mean squared error on validation data",
+    "mae": "mean absolute error on validation data",
+    "r2": "R\u00b2 on validation data",
     "macs": "multiply-adds",
     "n_params": "parameters",
     "size_bytes": "size of the ONNX file (bytes)",

@@ -53,7 +53,7 @@ def plot_front(
 ) -> None:
     """Draw the front as PNG: what was found, what was rejected, and the limits.
 
-    With two objectives or more, the cheap one lies on x (log) and the trained one on y (an accuracy on the log of the
+    With two objectives or more, the cheap one lies on x (log) and the trained one on y (a share of 1 on the log of the
     error, which pulls the good ones apart), a third one is the colour. With one, its best value so far is drawn over
     trials.
 
@@ -139,7 +139,7 @@ def _draw_points(axes: Any, view: _View, rest: Sequence[TrialRecord], front: Seq
 def _say_what_is_below(axes: Any, view: _View, complete: Sequence[TrialRecord]) -> None:
     """Count the trials that the lower end of the picture leaves out."""
     below = sum(r.metrics[view.y.name] < axes.get_ylim()[0] for r in complete)
-    if below and view.y.name == "accuracy":
+    if below and view.y.is_share:
         place: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 8, "color": INK, "va": "bottom"}
         axes.annotate(f"{below} more below", (0.01, 0.03), **place)
 
@@ -191,7 +191,11 @@ def _list_front(side: Any, view: _View, front: Sequence[TrialRecord], labels: Ma
 
 
 def _figure(objective: Objective, value: float) -> str:
-    return f"{value:.4f}" if not objective.cheap else (f"{value:.3g}" if value < 1000 else plain(float(f"{value:.3g}")))
+    if objective.is_share or objective.name == "loss":
+        return f"{value:.4f}"
+    if not objective.cheap:
+        return f"{value:.4g}"
+    return f"{value:.3g}" if value < 1000 else plain(float(f"{value:.3g}"))
 
 
 def _set_scales(axes: Any, view: _View, complete: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> None:
@@ -199,8 +203,8 @@ def _set_scales(axes: Any, view: _View, complete: Sequence[TrialRecord], front: 
     axes.set_ylabel(label(view.y), color=INK)
     if view.x.cheap:
         _log_axis(axes)
-    if view.y.name == "accuracy" and front:
-        _error_axis(axes, [r.metrics["accuracy"] for r in complete], [r.metrics["accuracy"] for r in front])
+    if view.y.is_share and view.y.best == 1 and front:
+        _error_axis(axes, view.points(complete)[1], view.points(front)[1])
 
 
 def _log_axis(axes: Any) -> None:
@@ -214,18 +218,18 @@ def _log_axis(axes: Any) -> None:
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
 
 
-def _error_axis(axes: Any, accuracies: Sequence[float], front: Sequence[float]) -> None:
-    """Show accuracies on the log of the error, from a little above the best down to what the front needs.
+def _error_axis(axes: Any, shares: Sequence[float], front: Sequence[float]) -> None:
+    """Show shares of 1 on the log of the error, from a little above the best down to what the front needs.
 
     Failures near chance would squeeze the front into a line: at most a third of the height goes to what lies below it.
     """
     floor = 1e-4  # an error of 0 has no logarithm
 
-    def height(accuracy: Any) -> Any:
-        return -np.log10(np.maximum(1 - np.asarray(accuracy, dtype=float), 0) + floor)
+    def height(share: Any) -> Any:
+        return -np.log10(np.maximum(1 - np.asarray(share, dtype=float), 0) + floor)
 
     axes.set_yscale("function", functions=(height, lambda y: 1 + floor - 10 ** -np.asarray(y, dtype=float)))
-    top, worst, lowest = height(max(front)), height(min(front)), height(min(accuracies))
+    top, worst, lowest = height(max(front)), height(min(front)), height(min(shares))
     bottom = max(lowest, worst - 0.5 * (top - worst) - 0.1)
     margin = 0.06 * (top - bottom) + 0.02
     low, high = 1 + floor - 10 ** -(bottom - margin), 1 + floor - 10 ** -(top + margin)

@@ -22,7 +22,7 @@ from nas.retrain.card import make_card, write_card
 from nas.retrain.folder import RetrainFolder
 from nas.retrain.held_out import HeldOut
 from nas.retrain.plan import Plan
-from nas.retrain.result import Retrained, SeedResult, judged_by, write_table
+from nas.retrain.result import Retrained, SeedResult, write_table
 from nas.retrain.watch import Watcher
 from nas.retrain.work import SeedJob, prepare, prepare_here, untrained
 from nas.study.config import StudyConfig
@@ -30,6 +30,7 @@ from nas.study.executors.here import Here
 from nas.study.executors.local import Local
 from nas.study.folder import RunFolder
 from nas.study.jobs import Executor, Outcome, Progress
+from nas.study.judging import followed, judge_of, portable_metrics
 from nas.training import TrainState
 
 if TYPE_CHECKING:
@@ -193,7 +194,8 @@ class Retraining:
                 yield here
             return
         write_shared(whole, self._run.retrained / DATA)
-        start = partial(prepare, self._config, self._run.retrained / DATA, self._slots, plugins=loaded())
+        metrics = portable_metrics(self._config.objectives)
+        start = partial(prepare, self._config, metrics, self._run.retrained / DATA, self._slots, plugins=loaded())
         with Local(start, self._slots, self._told) as local:
             yield local
 
@@ -248,7 +250,8 @@ class Retraining:
         """Put a network of which all seeds are there into its place."""
         record, finished = member.record, member.finished
         if finished is None or len(finished.seeds) < len(member.seeds):
-            metric = judged_by(self._config)
+            judge = judge_of(self._config.objectives, self._task)
+            metric = followed(self._config.parsed_objectives(), judge)
             finished = Retrained(
                 trial=record.number,
                 folder=member.folder.path,

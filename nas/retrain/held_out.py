@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nas.data import Task
+    from nas.metrics import Judge
 
 _BATCH = 512
 
@@ -31,13 +31,13 @@ class HeldOut:
         DataError: the data have none.
     """
 
-    def __init__(self, task: Task, device: torch.device) -> None:
+    def __init__(self, task: Task, device: torch.device, judge: Judge) -> None:
         x, y = task.test()
         digest = hashlib.blake2b(digest_size=8)
         for tensor in (x, y):
             digest.update(tensor.numpy().data)  # contiguous
         self.fingerprint, self.n = digest.hexdigest(), len(y)
-        self._x, self._y, self._n_classes = x.to(device), y.to(device), len(task.classes)
+        self._x, self._y, self._n_classes, self._judge = x.to(device), y.to(device), len(task.classes), judge
 
     def judge(
         self, network: Network, between_batches: Callable[[], None] | None = None
@@ -51,8 +51,8 @@ class HeldOut:
             TrialFailed: as `evaluate`.
         """
         network.to(self._x.device)
-        scores = evaluate(network, self._x, self._y, between_batches=between_batches)
-        return dataclasses.asdict(scores), self._confusion(network) if self._n_classes else ()
+        scores = evaluate(network, self._x, self._y, judge=self._judge, between_batches=between_batches)
+        return dict(scores), self._confusion(network) if self._n_classes else ()
 
     @torch.no_grad()
     def _confusion(self, network: Network) -> tuple[tuple[int, ...], ...]:

@@ -11,19 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.errors import RunError
-from nas.objectives import OBJECTIVES, Objective, Prices, is_latency, parse_objective
+from nas.objectives import Objective, Prices, is_latency, parse_objective
 from nas.records import latency_columns, plain_prices, read_json, read_prices, write_rows
-from nas.study.config import StudyConfig
 
 if TYPE_CHECKING:
     from nas.study.folder import RunFolder
 
 RESULT = "retrained.json"
-
-
-def judged_by(config: StudyConfig) -> Objective:
-    """Return the figure by which the networks of a run are judged: its first objective that only training tells."""
-    return next((o for o in config.parsed_objectives() if not o.cheap), OBJECTIVES["accuracy"])
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from nas.retrain.result import RESULT, Retrained, SeedResult, all_retrained
 from nas.retrain.watch import Unwatched, Watcher
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder
+from nas.study.judging import judge_of
 from nas.training.device import device_of
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def retrain(
             "'if __name__ == \"__main__\":', since workers import the script, or use workers=1"
         )
     device = device_of(config.device)
-    test = HeldOut(task, device)
+    test = HeldOut(task, device, judge_of(config.objectives, task))
     with _working_in(run):
         chosen = [RetrainFolder(run.retrained_trial(r.number)) for r in records]
         for _ in all_retrained(run, but=[folder.path for folder in chosen] if overwrite else ()):

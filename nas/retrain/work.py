@@ -23,6 +23,7 @@ from nas.training.device import device_of
 
 if TYPE_CHECKING:
     from nas.data import Task
+    from nas.metrics import Metric
     from nas.plugins import Plugin
     from nas.training import EpochLog
 
@@ -41,14 +42,22 @@ class SeedJob(Job):
         return f"trial {self.trial}, seed {self.seed + 1}"
 
 
-def prepare(config: StudyConfig, folder: Path, slots: int, slot: int, *, plugins: Sequence[Plugin] = ()) -> Runner:
+def prepare(
+    config: StudyConfig,
+    metrics: tuple[Metric, ...],
+    folder: Path,
+    slots: int,
+    slot: int,
+    *,
+    plugins: Sequence[Plugin] = (),
+) -> Runner:
     """Make this process one of `slots` that train; see `nas.study.jobs.Prepare`.
 
     Args:
         folder: where `write_shared` put the data, of which the training samples are all that a network is trained on.
         plugins: what the process of the command has loaded.
     """
-    return partial(work, config, ready(config, folder, slots, slot, plugins))
+    return partial(work, config, ready(config, metrics, folder, slots, slot, plugins))
 
 
 def prepare_here(config: StudyConfig, task: Task, slot: int) -> Runner:

@@ -18,8 +18,8 @@ from nas.space.conditions import Forbidden, check_possible, parse_forbidden
 from nas.space.parameters import Scalar
 from nas.space.tree import Choose, Group, Slot, Tree, conditional, count, node, slots, walk
 
-INPUTS = ("image", "sequence", "vector")
-"""Kinds of input: (C, H, W), (T, C) and (F,)."""
+INPUTS = ("image", "sequence", "vector", "text")
+"""Kinds of input: (C, H, W), (T, C), (F,) and the token ids (T,) of a text."""
 
 _TRIES = 1000
 
@@ -29,7 +29,7 @@ class Space:
     """What may be built, and how it may be trained.
 
     Attributes:
-        input: the kind of data: image (C, H, W), sequence (T, C) or vector (F,).
+        input: the kind of data: image (C, H, W), sequence (T, C), vector (F,) or text, token ids (T,).
         root: the tree; its top level has `stem` (optional), `body`, `head` and `training`.
         forbid: combinations that must not occur.
         name: for messages and folders.
@@ -40,7 +40,7 @@ class Space:
     {'body.dense.width': 32}
     """
 
-    input: Literal["image", "sequence", "vector"]
+    input: Literal["image", "sequence", "vector", "text"]
     root: Group
     forbid: tuple[Forbidden, ...] = ()
     name: str = field(default="space", compare=False)

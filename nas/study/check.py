@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.blocks import Embedding
 from nas.build import build, check_buildable, check_network, check_parts
 from nas.build.check import LAYOUTS
 from nas.errors import BuildError, NasError, SpaceError, did_you_mean
 from nas.export.quantize import DeployConfig
 from nas.measure.module import own_price
 from nas.measure.target import Target
-from nas.space import Categorical, Fixed, Group, Space, When
+from nas.space import Categorical, Fixed, Group, Integer, Space, When
 from nas.space.fields import check_fields, parts
+from nas.space.tree import Node
 from nas.training import AUGMENTATIONS, TrainConfig
 from nas.training.config import PARTS
 
@@ -46,6 +48,9 @@ def check_space(space: Space) -> None:
         if field in training.fields:
             check_parts(space, f"training.{field}", table)
     _check_augmentations(space, training)
+    mixup = training.fields.get("mixup", Fixed(0.0))
+    if space.input == "text" and not (isinstance(mixup, Fixed) and mixup.value == 0):
+        raise SpaceError(f"{space.where('training.mixup')}: mixup has no meaning on token ids; leave it out")
     if "rungs" in training.fields:
         raise SpaceError(
             f"{space.where('training.rungs')}: where trainings are judged on the way is the study's matter, the same "
@@ -63,6 +68,28 @@ def check_task(space: Space, task: Task) -> None:
         SpaceError: as `check_buildable`.
     """
     check_buildable(space, task.in_shape, task.n_outputs)
+    if space.input == "text" and task.recipe is not None:
+        _check_vocabulary(space, int(task.recipe["vocabulary"]))
+
+
+def _check_vocabulary(space: Space, size: int) -> None:
+    """Check that every embedding of a checked space knows every token of the data."""
+    for path, _, fields in parts(space.root.fields["stem"], "stem"):
+        known = _least(fields.fields.get("vocabulary", Fixed(Embedding.Config().vocabulary)))
+        if known < size:
+            raise SpaceError(
+                f"{space.where(path)}: the embedding has a vocabulary of {known}, and the data have {size} tokens\n"
+                f"  write vocabulary: {size}, or give --vocabulary {known}"
+            )
+
+
+def _least(node: Node) -> int:
+    """Return the least value of a whole number in a space."""
+    said = node.node if isinstance(node, When) else node
+    if isinstance(said, Integer):
+        return said.low
+    assert isinstance(said, Categorical | Fixed)
+    return min(int(value) for value in (said.options if isinstance(said, Categorical) else [said.value]))
 
 
 def check_prices(config: StudyConfig, task: Task) -> None:
@@ -127,8 +154,9 @@ def _check_augmentations(space: Space, training: Group) -> None:
         return
     for path, name, _ in parts(training.fields["augment"], "training.augment"):
         allowed = AUGMENTATIONS[name].layouts
-        if LAYOUTS[space.input] not in allowed:
+        given = "ids" if space.input == "text" else LAYOUTS[space.input]
+        if given not in allowed:
             raise SpaceError(
                 f"{space.where(path)}: augmentation '{name}' works on {' or '.join(allowed)}, "
-                f"and input: {space.input} gives {LAYOUTS[space.input]}"
+                f"and input: {space.input} gives {given}"
             )

@@ -15,6 +15,11 @@ OWN_SPACE = "space.yaml"
 """Stands in a command for a space that is none of those that come with the package."""
 
 _OPTIONS = {
+    "task": "--task",
+    "test_data": "--test-data",
+    "encoding": "--encoding",
+    "text_column": "--text-column",
+    "vocabulary": "--vocabulary",
     "resolution": "--resolution",
     "channels": "--channels",
     "length": "--length",
@@ -41,7 +46,8 @@ def search_commands(config: StudyConfig, searches: Sequence[Mapping[str, Any]], 
     words = ["nas", "search", _named(config.space), "--data", config.data]
     if config.data_root != _default("data_root"):
         words += ["--data-root", config.data_root]
-    words += [word for name in config.objectives for word in ("--objective", name)]
+    words += [word for name in config.target_column for word in ("--target-column", name)]
+    words += [word for name in config.objectives if name != "auto" for word in ("--objective", name)]
     words += [word for text in config.budgets for word in ("--budget", text)]
     words += [word for text in config.enough for word in ("--enough", text)]
     words += [word for share in config.rungs if share != "auto" for word in ("--rung", share)]

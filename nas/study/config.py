@@ -15,27 +15,29 @@ from nas.measure.runtimes.base import remember
 from nas.measure.target import Target
 from nas.objectives import LATENCY, OBJECTIVES, Budget, Objective, is_latency, own_prices, parse_objective
 from nas.plugins import PluginId
-from nas.records import latency_columns, write_text
+from nas.records import COLUMNS, latency_columns, write_text
 from nas.space import Space
 from nas.space.write import Dumper
 from nas.space.yaml import Loader, parse
 from nas.training.fidelity import FULL, Rung, rungs
 
 _NO_DIFFERENCE = (
-    *("space", "data", "data_root", "data_fingerprint", "run_id", "study_name"),
+    *("space", "data", "data_root", "test_data", "data_fingerprint", "run_id", "study_name"),
     *("trial_time_limit_s", "device", "plugins"),
 )
 """Compared otherwise (the space, the data, the run), or free to change."""
 
 _NUMBER, _SHARE, _WHOLE, _MAYBE = (int, float), (int, float, type(None)), (int,), (int, type(None))
 _KINDS = {_NUMBER: "number", _SHARE: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
+_WORDS = (
+    *("data", "data_root", "task", "test_data", "encoding", "text_column", "sampler", "runtime", "device"),
+    *("subset_method", "run_id", "study_name"),
+)
 _TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(
-        ("data", "data_root", "sampler", "runtime", "device", "subset_method", "run_id", "study_name"), (str,)
-    ),
+    **dict.fromkeys(_WORDS, (str,)),
     "subset": _NUMBER,
     "val_share": _SHARE,
-    "seed": _WHOLE,
+    **dict.fromkeys(("seed", "vocabulary"), _WHOLE),
     **dict.fromkeys(("epochs", "resolution", "channels", "length"), _MAYBE),
 }
 
@@ -47,7 +49,8 @@ class StudyConfig:
     space: Space
 
     data: str = "digits"
-    """Name of a data set; path to a .npz file, a folder of images, a .ts file; or a function (`nas.data.load_task`)."""
+    """Name of a data set; path to a .npz, .csv, .tsv or .ts file or a folder of images; or a function
+    (`nas.data.load_task`)."""
 
     data_fingerprint: str = ""
     """What the data were (`Task.fingerprint`); empty before they are loaded."""
@@ -62,14 +65,34 @@ class StudyConfig:
     """Images become grey (1) or RGB (3); None: as they are."""
 
     length: int | None = None
-    """Sequences are cut, or padded with zeros, to so many steps; None: as they are."""
+    """Sequences are cut, or padded with zeros, to so many steps; None: as they are. Texts are cut or filled to so many
+    tokens; None: what is enough for 95 % of the training texts."""
+
+    target_column: tuple[str, ...] = ()
+    """Of a table, what is to be predicted; several are a regression of several targets."""
+
+    test_data: str = ""
+    """A table to test on; empty: what the data have, or a fifth of the rows of a table."""
+
+    encoding: str = "utf-8"
+    """Of a table."""
+
+    text_column: str = ""
+    """Of a table, the texts to classify; empty: found by itself beside a single column of labels."""
+
+    vocabulary: int = 4096
+    """Tokens that the tokenizer of texts may know."""
 
     val_share: float | None = None
     """Share of the training data that judges the candidates, in (0, 1). None: the validation split that the data have,
     or else a fifth."""
 
-    objectives: tuple[str, ...] = ("accuracy", "latency_ms")
-    """Names of what is optimised. `latency_ms` is measured on `runtime`, `latency_ms@TARGET` on a further target."""
+    task: str = "auto"
+    """classification, regression, or auto: what the labels in the data are."""
+
+    objectives: tuple[str, ...] = ("auto",)
+    """Names of what is optimised. `latency_ms` is measured on `runtime`, `latency_ms@TARGET` on a further target.
+    'auto' becomes `accuracy`, or `rmse` in regression, and `latency_ms` when a search starts."""
 
     budgets: tuple[str, ...] = ()
     """Hard limits, such as 'latency_ms<=2'; a candidate beyond one is never trained."""
@@ -118,7 +141,9 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "warm_start", _folders(self.warm_start))
-        for name in ("objectives", "budgets"):
+        if isinstance(self.target_column, str):
+            object.__setattr__(self, "target_column", (self.target_column,))
+        for name in ("objectives", "budgets", "target_column"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, kinds in _TYPES.items():
             value = getattr(self, name)
@@ -127,14 +152,16 @@ class StudyConfig:
         given = (self.rungs,) if isinstance(self.rungs, str) else self.rungs
         object.__setattr__(self, "rungs", tuple(map(str, given)) or ("none",))
         object.__setattr__(self, "runtime", str(Target.parse(self.runtime)))
-        object.__setattr__(self, "objectives", tuple(self.plain_name(name) for name in self.objectives))
+        if self.task not in ("auto", "classification", "regression"):
+            raise NasError(f"task must be classification, regression or auto, got {self.task!r}")
+        if self.objectives != ("auto",):
+            object.__setattr__(self, "objectives", tuple(self.plain_name(name) for name in self.objectives))
         budgets = tuple(str(self.plain_budget(Budget.parse(text))) for text in self.budgets)
         object.__setattr__(self, "budgets", budgets)
         object.__setattr__(self, "enough", tuple(str(self._enough(text)) for text in _texts(self.enough)))
         if not self.objectives:
             raise NasError("a study needs an objective; write e.g. --objective accuracy --objective latency_ms")
         for name in self.objectives:
-            parse_objective(name)
             if self.objectives.count(name) > 1:
                 raise NasError(f"objective {name} is named twice")
         for text in self.budgets:
@@ -193,8 +220,9 @@ class StudyConfig:
 
     def columns(self) -> list[str]:
         """Return the columns of `trials.csv` that are this study's own, in their order."""
+        own = [o.name for o in self.parsed_objectives() if not o.cheap and o.name not in COLUMNS]
         further = [column for name in self.latencies() if name != LATENCY for column in latency_columns(name)]
-        return [*further, *self.own_prices(), *self.space.slots]
+        return [*own, *further, *self.own_prices(), *self.space.slots]
 
     def own_prices(self) -> list[str]:
         """Return the objectives of a user's own that are known before training, as `Objectives.add` files them."""
@@ -202,8 +230,9 @@ class StudyConfig:
 
     def parsed_objectives(self) -> tuple[Objective, ...]:
         """Return the objectives themselves."""
+        names = ("accuracy", LATENCY) if self.objectives == ("auto",) else self.objectives
         enough = {budget.objective: budget.limit for budget in map(Budget.parse, self.enough)}
-        return tuple(replace(parse_objective(name), enough=enough.get(name)) for name in self.objectives)
+        return tuple(replace(parse_objective(name), enough=enough.get(name)) for name in names)
 
     def parsed_budgets(self) -> tuple[Budget, ...]:
         """Return the budgets themselves."""
@@ -273,7 +302,7 @@ class StudyConfig:
             found.append(f"space: {other.space.name} (another tree) instead of {self.space.name}")
         for f in dataclasses.fields(self):
             mine, theirs = getattr(self, f.name), getattr(other, f.name)
-            if f.name == "rungs" and theirs == ("auto",):
+            if f.name in ("rungs", "objectives") and theirs == ("auto",):
                 continue  # goes on with those of the run
             if f.name not in _NO_DIFFERENCE and mine != theirs:
                 found.append(f"{f.name}: {_said(theirs)} instead of {_said(mine)}")
@@ -285,9 +314,8 @@ def _described(config: StudyConfig) -> dict[str, object]:
 
     With it the figures of a run can be read, picked from and drawn by somebody who does not have the code.
     """
-    objectives = {
-        name: {"unit": OBJECTIVES[name].unit, "direction": OBJECTIVES[name].direction} for name in config.own_prices()
-    }
+    trained = [o.name for o in config.parsed_objectives() if not o.cheap and OBJECTIVES.own(o.name)]
+    objectives = {name: OBJECTIVES[name].described() for name in (*config.own_prices(), *trained)}
     used = {Target.parse(target).runtime for target in config.latencies().values()}
     runtimes = {
         name: {"takes": RUNTIMES[name].takes, "precisions": list(RUNTIMES[name].precisions)}
@@ -302,10 +330,7 @@ def _described(config: StudyConfig) -> dict[str, object]:
 def _remember(own: dict[str, dict[str, dict[str, object]]]) -> None:
     """Undo `_described`: have names for what is a user's own."""
     for name, said in own.get("objectives", {}).items():
-        direction = said["direction"]
-        if direction not in ("minimize", "maximize"):
-            raise KeyError(f"direction of {name}")
-        OBJECTIVES.remember(Objective(name, str(said["unit"]), direction, cheap=True))
+        OBJECTIVES.remember(Objective.from_description(name, said))
     for name, said in own.get("runtimes", {}).items():
         takes, precisions = said["takes"], said["precisions"]
         if takes not in ("onnx", "network") or not isinstance(precisions, list):

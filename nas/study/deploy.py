@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nas.build import Network
-from nas.errors import TrialFailed
 from nas.export.onnx import export_onnx
 from nas.export.quantize import DeployConfig, Precision, quantize, run_file
+from nas.metrics import Judge
 from nas.rng import generator
 from nas.shapes import Shape
 from nas.space import Architecture, Space
 from nas.training import Scores
+from nas.training.judge import score
 
 if TYPE_CHECKING:
     from nas.data import Task
@@ -59,15 +58,13 @@ def write_quantised(
         exported.unlink(missing_ok=True)
 
 
-def judge_file(path: Path, x: Tensor, y: Tensor, between_batches: Callable[[], None] | None = None) -> Scores:
+def judge_file(
+    path: Path, x: Tensor, y: Tensor, judge: Judge, between_batches: Callable[[], None] | None = None
+) -> Scores:
     """Judge the file at `path`, as ONNX Runtime runs it, like `nas.training.evaluate` judges a module.
 
     Raises:
         NasError: it cannot be run.
-        TrialFailed: its loss is not finite.
+        TrialFailed: its loss is not finite, or a user's metric cannot be told.
     """
-    logits = torch.from_numpy(run_file(path, x.numpy(), between_batches=between_batches))
-    loss = float(F.cross_entropy(logits, y, reduction="sum")) / len(y)
-    if not math.isfinite(loss):
-        raise TrialFailed(f"diverged: loss of the quantised file is {loss:.3g}")
-    return Scores(accuracy=int((logits.argmax(1) == y).sum()) / len(y), loss=loss)
+    return score(run_file(path, x.numpy(), between_batches=between_batches), y.numpy(), judge)

@@ -53,13 +53,16 @@ class Outcome:
 
     reason: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Accuracy and loss on the validation data, where they are known."""
+    """Figures on the validation data by name of the objective, where they are known."""
 
     rung_scores: tuple[Mapping[str, float], ...] = ()
     """The same at the end of every rung that the trial has finished, those of earlier jobs too."""
 
     curve: tuple[tuple[float, float], ...] = ()
-    """(epochs, validation accuracy), from the trial's beginning."""
+    """(epochs, figure on the validation data), from the trial's beginning."""
+
+    curve_of: str = "accuracy"
+    """Name of that figure."""
 
     epochs: float = 0.0
     """Trained in all, in passes over the training set."""

@@ -34,8 +34,8 @@ class Ledger:
         front: complete trials that no other dominates, in order.
         trained: how many were trained.
         completed: complete trials as they came; after a resume, those of before by their numbers.
-        curves: what the trainings so far say of the rest of one, for each objective that only training tells. Of the
-            accuracy it is the error that they follow.
+        curves: what the trainings so far say of the rest of one, for each objective that has an error
+            (`Objective.error`), which they follow.
     """
 
     def __init__(
@@ -55,14 +55,16 @@ class Ledger:
         self.front: list[TrialRecord] = []
         self.trained = 0
         self.completed: list[TrialRecord] = []
-        self.curves = {o.name: Curves(n_judged if o.name == _ACCURACY else None) for o in objectives if not o.cheap}
+        self._with_error = {o.name: o for o in objectives if o.has_error}
+        self.curves = {o.name: Curves(n_judged if o.is_share else None) for o in self._with_error.values()}
         self._twins: dict[int, list[int]] = {}
         """Numbers of duplicates, by that of the trial that they equal."""
         self._seen: list[Observation] = []
         """As samplers see the records, one for each and in the same order."""
         self._told_at = 0
-        self._worst = math.inf
-        """The error beyond which all look alike to samplers, see `worst_of_interest`."""
+        self._shares = {name: objective for name, objective in self._with_error.items() if objective.is_share}
+        self._worst: dict[str, float] = {}
+        """The errors beyond which all look alike to samplers, see `worst_of_interest`."""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -112,7 +114,10 @@ class Ledger:
         n_whole = sum(1 for r in self.records if r.share == 1)
         if n_whole >= self._told_at * _NEWS + 1:  # told anew, all that a sampler learned of them is learned anew
             self._told_at = n_whole
-            self._worst = worst_of_interest(r.metrics[_ACCURACY] for r in self.front if _ACCURACY in r.metrics)
+            self._worst = {
+                name: worst_of_interest(objective.error(r.metrics[name]) for r in self.front if name in r.metrics)
+                for name, objective in self._shares.items()
+            }
             for at, record in enumerate(self.records):
                 if record.state in ("complete", "stopped_early"):
                     self._seen[at] = self._observe(record)
@@ -130,11 +135,10 @@ class Ledger:
             return self._ends(twin)
         ends = dict(record.metrics)
         if record.state == "stopped_early" and record.share:
-            for name, curves in self.curves.items():
-                error = _error(name, ends[name]) if name in ends else math.nan
+            for name, objective in self._with_error.items():
+                error = objective.error(ends[name]) if name in ends else math.nan
                 if 0 < error < math.inf:
-                    end = math.exp(curves.predict(record.share, error)[0])
-                    ends[name] = 1 - end if name == _ACCURACY else end
+                    ends[name] = objective.unerror(math.exp(self.curves[name].predict(record.share, error)[0]))
         return ends
 
     def _like_twin(self, record: TrialRecord) -> TrialRecord:
@@ -149,16 +153,17 @@ class Ledger:
             stay: numbers of the trials that cannot be promoted at the moment.
         """
         kept, found = set(stay), []
-        accuracies: dict[int, list[float]] = {}
+        errors: dict[tuple[int, str], list[float]] = {}
         for record in self.records:
             for rung, scores in enumerate(record.rung_scores):
-                accuracies.setdefault(rung, []).append(scores.get(_ACCURACY, -math.inf))
-        worst = {rung: worst_of_interest(seen) for rung, seen in accuracies.items()}
+                for name, objective in self._shares.items():
+                    errors.setdefault((rung, name), []).append(objective.error(scores.get(name, math.nan)))
+        worst = {key: worst_of_interest(seen) for key, seen in errors.items()}
         for record in self.records:
             for rung, scores in enumerate(record.rung_scores):
                 metrics = {**record.metrics, **scores}
                 losses = tuple(o.loss(metrics[o.name]) for o in self.objectives)
-                if 1 - scores.get(_ACCURACY, 1.0) > worst[rung]:
+                if any(o.error(scores.get(name, math.nan)) > worst[rung, name] for name, o in self._shares.items()):
                     losses = (math.inf,) * len(losses)
                 may_go = record.paused and rung == record.rung - 1 and record.number not in kept
                 found.append(Standing(record.number, rung, losses, may_go, complete=rung == self.n_rungs - 1))
@@ -177,19 +182,22 @@ class Ledger:
         if record.state not in ("complete", "stopped_early") or self.n_rungs == 1 or not record.share:
             return
         full = record.epochs / record.share
-        for name, curves in self.curves.items():
-            if name == _ACCURACY:
-                points = [(epochs / full, 1 - accuracy) for epochs, accuracy in record.curve]
-            else:  # judged at the ends of rungs alone
-                points = [(s, scores[name]) for s, scores in zip(self.shares, record.rung_scores, strict=False)]
-            if points and all(error > 0 or name == _ACCURACY for _, error in points):
-                curves.learn(points, record.number)
+        for name, objective in self._with_error.items():
+            if name == record.curve_of:
+                values = [(epochs / full, value) for epochs, value in record.curve]
+            else:  # told at the ends of rungs alone
+                scores = zip(self.shares, record.rung_scores, strict=False)
+                values = [(share, of_rung[name]) for share, of_rung in scores if name in of_rung]
+            points = [(share, objective.error(value)) for share, value in values]
+            if points and all(error > 0 or objective.is_share for _, error in points):
+                self.curves[name].learn(points, record.number)
 
     def _observe(self, record: TrialRecord) -> Observation:
         """Return a trial as samplers see it: losses, less is better, how far it is over budget, and what it takes."""
         ends = self._ends(record)
-        if _ACCURACY in ends:
-            ends[_ACCURACY] = max(ends[_ACCURACY], 1 - self._worst)
+        for name, worst in self._worst.items():
+            if name in ends and self._shares[name].error(ends[name]) > worst:
+                ends[name] = self._shares[name].unerror(worst)
         losses = tuple(o.told_loss(ends[o.name]) if o.name in ends else None for o in self.objectives)
         state: Literal["complete", "over_budget", "failed"] = "complete"
         if record.state == "over_budget":
@@ -207,13 +215,13 @@ class Ledger:
         )
 
 
-def worst_of_interest(accuracies: Iterable[float]) -> float:
+def worst_of_interest(errors: Iterable[float]) -> float:
     """Return the error beyond which nobody wants a network, however cheap: thrice the best, and 10 points more.
 
-    >>> round(worst_of_interest([0.9, 0.92]), 3), worst_of_interest([1.0]), worst_of_interest([])
+    >>> round(worst_of_interest([0.1, 0.08]), 3), worst_of_interest([0.0]), worst_of_interest([])
     (0.24, 0.1, inf)
     """
-    best = 1 - max((a for a in accuracies if not math.isnan(a)), default=-math.inf)
+    best = min((error for error in errors if not math.isnan(error)), default=math.inf)
     return max(_TIMES * best, best + _POINTS)
 
 
@@ -230,12 +238,6 @@ def full_seconds(record: TrialRecord) -> float:
         return record.train_seconds / record.share
     return record.epoch_seconds * record.epochs / record.share * _JUDGING
 
-
-def _error(name: str, value: float) -> float:
-    return 1 - value if name == _ACCURACY else value
-
-
-_ACCURACY = "accuracy"
 
 _JUDGING = 1.15
 """A training takes so many times as long with judging."""

@@ -441,13 +441,16 @@ class Search:
 
     def _bar(self, candidate: Candidate, rung: int) -> Bar | None:
         """Return when to give a training up before the end of its rung."""
-        if self.ledger.n_rungs == 1 or [o.name for o in self.objectives if not o.cheap] != ["accuracy"]:
+        trained = [o for o in self.objectives if not o.cheap]
+        if self.ledger.n_rungs == 1 or len(trained) != 1 or not trained[0].has_error:
             return None
         prices = [o.loss(candidate.prices[o.name].value) if o.cheap else None for o in self.objectives]
         needed = bar(self.ledger.standings(), rung, prices)
         share = self.evaluator.config.parsed_rungs()[rung].share
-        curves = self.ledger.curves["accuracy"]
-        return None if needed is None else curves.bar(share, 1 + needed, candidate.epochs)
+        if needed is None:
+            return None
+        needed_error = trained[0].error(trained[0].unloss(needed))
+        return self.ledger.curves[trained[0].name].bar(share, needed_error, candidate.epochs)
 
     def _begin(self, running: Running) -> None:
         self._running[running.job.number] = running
@@ -514,6 +517,7 @@ class Search:
             key=candidate.key,
             reason=outcome.reason,
             curve=outcome.curve,
+            curve_of=outcome.curve_of,
             share=outcome.epochs / candidate.epochs,
             epoch_seconds=outcome.epoch_seconds,
             epoch_seconds_predicted=running.epoch_seconds,

@@ -34,6 +34,7 @@ from nas.study.executors.ray_meter import open_meter as open_on_ray
 from nas.study.executors.ray_trainer import Carried
 from nas.study.folder import RunFolder
 from nas.study.jobs import Executor, Tell
+from nas.study.judging import check_judge, judge_of, portable_metrics, scaled_to, usual_objectives
 from nas.study.ledger import Ledger
 from nas.study.limits import training_process
 from nas.study.loop import Limits, Quiet, Search, Watcher
@@ -68,10 +69,16 @@ def load_data(config: StudyConfig, *, download: bool = False, code: bool = False
         input=config.space.input,
         seed=config.seed,
         val_share=config.val_share,
+        task=config.task,
         data_root=config.data_root,
         download=download,
         resolution=config.resolution,
         channels=config.channels,
+        target_column=config.target_column,
+        test_data=config.test_data,
+        encoding=config.encoding,
+        text_column=config.text_column,
+        vocabulary=config.vocabulary,
         length=config.length,
     )
 
@@ -122,22 +129,26 @@ def open_search(
         raise NasError(f"executor must be local, ray or ray:ADDRESS, got {executor!r}")
     if place == "local":
         device_of(config.device)
-    objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
+    budgets = config.parsed_budgets()
     gated = bool(budgets) or None
-    _try_out(config, objectives, gated)
+    _try_out(config, config.parsed_objectives(), gated)
     open_one = open_meter
     if place == "ray":
         open_one = partial(open_on_ray, address=address or None)
     meters = {name: open_one(target) for name, target in config.latencies().items()}
     if before is not None:
         _check_same(before, config, folder)
-        config = replace(config, rungs=before.rungs)
+        config = replace(config, rungs=before.rungs, objectives=before.objectives)
         check_there(folder, storage_url)
-        earlier = read_kept(folder.warm_start, config.space) if config.warm_start else ()
-    else:
-        earlier = read_earlier(config.warm_start, config.space, objectives, folder)
     if task is None:
         task = load_data(config, download=download, code=code)
+    if config.objectives == ("auto",):
+        config = replace(config, objectives=usual_objectives(task))
+    objectives = scaled_to(config.parsed_objectives(), task)
+    if before is None:
+        earlier = read_earlier(config.warm_start, config.space, objectives, folder)
+    else:
+        earlier = read_kept(folder.warm_start, config.space) if config.warm_start else ()
     fingerprint = task.fingerprint()
     if before is not None:
         before.check_data(fingerprint, config.data)
@@ -145,6 +156,7 @@ def open_search(
     config = _identified(config, before, folder, storage_url)
     check_task(config.space, task)
     check_prices(config, task)
+    check_judge(judge_of(config.objectives, task), objectives, task)
     with (
         nullcontext() if resume else _made(folder),
         folder.locked(),
@@ -284,10 +296,11 @@ def _executor(
     if place == "local" and workers in (None, 1):
         return Here(partial(prepare_here, config, task), tell)
     write_shared(task, folder.shared)
+    metrics = portable_metrics(config.objectives)
     if place == "local":
         assert workers is not None
-        return Local(partial(prepare, config, folder.shared, workers, plugins=loaded()), workers, tell)
-    carried = Carried(partial(prepare, config, plugins=loaded()), folder.shared, workers or 1)
+        return Local(partial(prepare, config, metrics, folder.shared, workers, plugins=loaded()), workers, tell)
+    carried = Carried(partial(prepare, config, metrics, plugins=loaded()), folder.shared, workers or 1)
     gpus = 1.0 if config.device == "cuda" else 0.0  # a process without one of its own sees none
     return OnRay(carried, tell, address=address or None, at_most=workers, gpus_per_trial=gpus)
 

@@ -15,6 +15,7 @@ from nas.build import Network, build
 from nas.data import open_shared
 from nas.errors import NasError, RunError, TrialFailed
 from nas.measure.quiet import Pause
+from nas.metrics import METRICS
 from nas.plugins import Plugin, restore
 from nas.rng import generator, torch_seed
 from nas.space import Architecture
@@ -22,6 +23,7 @@ from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, judge_file, precision_of, write_quantised
 from nas.study.folder import packed
 from nas.study.jobs import Job, Outcome, Progress, Runner, Tell
+from nas.study.judging import followed, judge_of, objectives_of
 from nas.study.limits import training_process
 from nas.training import TrainConfig, TrainState, as_trial_failed, fit, torch_seeded
 from nas.training.device import device_of
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nas.data import Task
+    from nas.metrics import Judge, Metric
     from nas.training import EpochLog, FitResult, Scores
 
 _WARM = 32
@@ -39,21 +42,39 @@ _PROCESS = ExitStack()
 """What a process that trains has set up for good."""
 
 
-def prepare(config: StudyConfig, folder: Path, slots: int, slot: int, *, plugins: Sequence[Plugin] = ()) -> Runner:
+def prepare(
+    config: StudyConfig,
+    metrics: tuple[Metric, ...],
+    folder: Path,
+    slots: int,
+    slot: int,
+    *,
+    plugins: Sequence[Plugin] = (),
+) -> Runner:
     """Make this process one of `slots` that train, and return what runs its jobs; see `nas.study.jobs.Prepare`.
 
     Args:
+        metrics: of the user's own, that no import files.
         folder: where `write_shared` put the data.
         plugins: what the process of the search has loaded.
     """
-    task = ready(config, folder, slots, slot, plugins)
+    task = ready(config, metrics, folder, slots, slot, plugins)
     _warm_up(config, task)
     return partial(work, config, task)
 
 
-def ready(config: StudyConfig, folder: Path, slots: int, slot: int, plugins: Sequence[Plugin]) -> Task:
+def ready(
+    config: StudyConfig,
+    metrics: Sequence[Metric],
+    folder: Path,
+    slots: int,
+    slot: int,
+    plugins: Sequence[Plugin],
+) -> Task:
     """Make this process one of `slots` that train, and return the data; arguments as for `prepare`."""
     restore(plugins)
+    for metric in metrics:
+        METRICS.take(metric)
     task = open_shared(folder).to(device_of(config.device, slot))
     _PROCESS.enter_context(training_process(slots))
     return task
@@ -85,6 +106,8 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
     started = time.perf_counter()
     deadline = None if job.seconds_left is None else time.monotonic() + job.seconds_left
     train = train_config(config, job.arch)
+    judge = judge_of(config.objectives, task)
+    follows = followed(objectives_of(config.objectives, task), judge)
     curve: list[EpochLog] = []
 
     def note(log: EpochLog) -> None:
@@ -95,7 +118,7 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
         scores = logs[-1].scores
         if job.bar is None or scores is None:
             return ""
-        return job.bar.reason(logs[-1].epochs / train.epochs, 1 - scores.accuracy)
+        return job.bar.reason(logs[-1].epochs / train.epochs, follows.error(scores[follows.name]))
 
     with Pause(deadline=deadline) as pause:
         try:
@@ -110,6 +133,7 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
                 train,
                 seed=torch_seed(config.seed, "training", job.number),
                 evaluate_on=(task.x_val, task.y_val),
+                judge=judge,
                 until=job.rung,
                 state=before,
                 deadline=deadline,
@@ -119,7 +143,7 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
                 stop=stop,
             )
             whole = found.ended == "rung" and found.state is None
-            scores = (_scores_of_file(config, task, network, job.arch, pause) if whole else None) or _last(found)
+            scores = (_scores_of_file(config, task, network, job.arch, judge, pause) if whole else None) or _last(found)
             rung_scores = _rung_scores(found, len(train.rungs) if whole else 0, scores)
         except TrialFailed as error:
             seconds = time.perf_counter() - started - pause.waited_s
@@ -131,16 +155,18 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
                 reason=str(error),
                 epochs=trained,
                 train_seconds=seconds,
-                curve=_points(curve),
+                curve=_points(curve, follows.name),
+                curve_of=follows.name,
             )
         return Outcome(
             number=job.number,
             rung=job.rung,
             ended=found.ended,
             reason=found.reason,
-            scores={} if scores is None else dataclasses.asdict(scores),
+            scores=scores or {},
             rung_scores=rung_scores,
-            curve=_points(found.curve),
+            curve=_points(found.curve, follows.name),
+            curve_of=follows.name,
             epochs=found.epochs,
             train_seconds=time.perf_counter() - started - pause.waited_s,
             epoch_seconds=_epoch_seconds(found, train),
@@ -181,7 +207,7 @@ def _rung_scores(found: FitResult, n_rungs: int, last: Scores | None) -> tuple[d
             ends += [log.scores] * (log.rung + 1 - len(ends))
     if n_rungs and last is not None:
         ends = [*ends[: n_rungs - 1], *[last] * (n_rungs - min(len(ends), n_rungs - 1))]
-    return tuple(dataclasses.asdict(scores) for scores in ends)
+    return tuple(ends)
 
 
 def _epoch_seconds(found: FitResult, train: TrainConfig) -> float:
@@ -198,12 +224,12 @@ def _last(found: FitResult) -> Scores | None:
     return found.curve[-1].scores if found.curve else None
 
 
-def _points(curve: Sequence[EpochLog]) -> tuple[tuple[float, float], ...]:
-    return tuple((log.epochs, log.scores.accuracy) for log in curve if log.scores)
+def _points(curve: Sequence[EpochLog], name: str) -> tuple[tuple[float, float], ...]:
+    return tuple((log.epochs, log.scores[name]) for log in curve if log.scores)
 
 
 def _scores_of_file(
-    config: StudyConfig, task: Task, network: Network, arch: Architecture, pause: Pause
+    config: StudyConfig, task: Task, network: Network, arch: Architecture, judge: Judge, pause: Pause
 ) -> Scores | None:
     """Return how good the file is that a network ships as; None where that is as good as the network itself."""
     precision = precision_of(config.space, arch)
@@ -216,6 +242,6 @@ def _scores_of_file(
         with as_trial_failed(), tempfile.TemporaryDirectory(prefix="nas-") as scratch:
             path = Path(scratch) / "network.onnx"
             write_quantised(network, task.in_shape, path, precision, samples)
-            return judge_file(path, task.x_val, task.y_val, pause)
+            return judge_file(path, task.x_val, task.y_val, judge, pause)
     except NasError as error:
         raise TrialFailed(str(error).splitlines()[0]) from error

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nas.errors import RunError
 from nas.training.config import TrainConfig
-from nas.training.log import EpochLog, Scores
+from nas.training.log import EpochLog
 
 _DIGEST_BYTES = 16
 
@@ -57,7 +57,9 @@ class TrainState:
                 f"a checkpoint is of a training on {self.n} samples, and there are {n}; go on with the data and "
                 "the subset that it began with"
             )
-        before, now = {"seed": self.seed, **json.loads(self.config)}, {"seed": seed, **json.loads(written(config))}
+        usual, kept = json.loads(written(TrainConfig())), json.loads(self.config)
+        before = {**usual, "seed": self.seed, **kept}  # a field that was not there yet had its default
+        now = {"seed": seed, **json.loads(written(config))}
         for name, value in now.items():
             if before.get(name) != value:
                 raise RunError(
@@ -86,7 +88,7 @@ class TrainState:
             raise RunError(f"a checkpoint of {len(data)} bytes is damaged; train the trial from its start")
         try:
             values = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-            values["curve"] = tuple(_log(**entry) for entry in values["curve"])
+            values["curve"] = tuple(EpochLog(**entry) for entry in values["curve"])
             return cls(**values)
         except Exception as e:  # torch has no exception of its own for what it cannot read
             reason = (str(e).splitlines() or [""])[0]
@@ -96,10 +98,6 @@ class TrainState:
 def written(config: TrainConfig) -> str:
     """Return a config as a state has it."""
     return json.dumps(config.to_tree(), sort_keys=True)
-
-
-def _log(*, scores: dict[str, float] | None, **values: Any) -> EpochLog:
-    return EpochLog(scores=None if scores is None else Scores(**scores), **values)
 
 
 def _digest(content: bytes) -> bytes:

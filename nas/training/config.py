@@ -23,7 +23,7 @@ class Part:
     __slots__ = ()
 
     layouts: ClassVar[tuple[str, ...]] = ("map", "tokens", "vector")
-    """What it can be used on; `nas.shapes.layout` says which one a shape is."""
+    """What it can be used on; `nas.shapes.layout` says which one a shape is. "ids" are those of a text's tokens."""
 
 
 OPTIMIZERS = Registry[type[Part]]("optimizer")
@@ -163,6 +163,8 @@ class Step(Part):
 class NoAugment(Part):
     """The samples as they are."""
 
+    layouts: ClassVar[tuple[str, ...]] = ("map", "tokens", "vector", "ids")
+
 
 @AUGMENTATIONS.add("crop")
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -262,7 +264,11 @@ class TrainConfig:
     augment: Part = field(default_factory=NoAugment)
 
     label_smoothing: float = 0.0
-    """Share of the target that is spread over all classes; in the training loss alone."""
+    """Share of the target that is spread over all classes; in the training loss alone, and not in regression."""
+
+    class_weights: bool = False
+    """Weigh samples inversely as the frequency of their class, where some are rare; in the training loss alone, and not
+    in regression."""
 
     clip_norm: float = 5.0
     """Gradients together longer than this are shortened to it; 0: never. Keeps recurrent nets from bursting."""
@@ -291,7 +297,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check(self, epochs="int [1, inf)", batch_size="int [1, inf)", subset="(0, 1]")
         check(self, label_smoothing="[0, 1)", clip_norm="[0, inf)", mixup="[0, inf)", average="[0, 0.5]")
-        check(self, mixed_precision="bool")
+        check(self, mixed_precision="bool", class_weights="bool")
         check_rungs(self.rungs)
         if self.subset_method not in SUBSETS:
             raise SpaceError(f"subset_method: {did_you_mean('subset method', str(self.subset_method), SUBSETS)}")

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from nas.errors import NasError, TrialFailed
 
 _DIVERGED = 1e6
-"""Nats per sample, where guessing costs log(n_classes): clipping and norms can keep a burst network finite for ever."""
+"""Nats per sample, where guessing costs log(n_classes), or variances of the target, where it costs 1: clipping and
+norms can keep a burst network finite for ever."""
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "bad allocation")
 
 
 def check_loss(loss: float, place: str) -> None:
-    """Check that a mean loss, in nats per sample, is one of a network that can still learn.
+    """Check that a mean loss per sample is one of a network that can still learn.
 
     Raises:
         TrialFailed: it is not finite, or beyond reason; `place` says where, such as "at epoch 3".

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.data import select, stratified
+from nas.data import select, strata, stratified
 from nas.rng import generator, torch_seed
 from nas.training.augment import augment
 from nas.training.config import TrainConfig
@@ -26,20 +26,50 @@ class Batch:
     """(N, *in_shape); (H, W) may be smaller."""
 
     labels: Tensor
-    """(N,)"""
+    """(N,) class indices, or (N, n_targets) standardised targets of a regression."""
 
     others: Tensor | None = None
-    """(N,) labels of what was mixed in; None: nothing was."""
+    """The same of what was mixed in; None: nothing was."""
 
     share: float = 1.0
     """That `labels` have in the mixture."""
 
-    def loss(self, logits: Tensor, smoothing: float) -> Tensor:
-        """Mean cross-entropy in nats; of a mixture, the mixture of both."""
-        loss = F.cross_entropy(logits, self.labels, label_smoothing=smoothing)
+    def loss(self, logits: Tensor, smoothing: float, weights: Tensor | None = None) -> Tensor:
+        """Mean cross-entropy in nats, in regression the mean squared error; of a mixture, the mixture of both.
+
+        Args:
+            logits: outputs, (N, n_outputs).
+            smoothing: of the classes; has no effect in regression.
+            weights: (n_classes,) of the samples of each class; None: all weigh 1.
+        """
+
+        def of(labels: Tensor) -> Tensor:
+            if labels.is_floating_point():
+                return F.mse_loss(logits, labels)
+            if weights is None:
+                return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+            total = F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=smoothing)
+            # Not over the weights in this batch: a batch without a rare class would weigh as much as one with it.
+            return total / len(labels)
+
         if self.others is None:
-            return loss
-        return self.share * loss + (1 - self.share) * F.cross_entropy(logits, self.others, label_smoothing=smoothing)
+            return of(self.labels)
+        return self.share * of(self.labels) + (1 - self.share) * of(self.others)
+
+
+def class_weights(y: Tensor) -> Tensor:
+    """Return (n_classes,) weights, inversely as the frequency of each class in y (n,); of all samples the mean is 1.
+
+    Every class has a sample, as in a task and each share of it.
+
+    King & Zeng, Logistic Regression in Rare Events Data, Political Analysis 2001, sec. 3.2, as scikit-learn's
+    "balanced" has it.
+
+    >>> class_weights(torch.tensor([0, 0, 0, 1]))
+    tensor([0.6667, 2.0000])
+    """
+    counts = torch.bincount(y)
+    return len(y) / (len(counts) * counts.clamp(min=1)).float()
 
 
 class Feed:
@@ -117,7 +147,7 @@ def pool(x: Tensor, y: Tensor, share: float, method: str, seed: int) -> Tensor |
     if share == 1:
         return None
     if method == "stratified":
-        chosen = stratified(y.cpu().numpy(), share, generator(seed, "subset"), leave=0)
+        chosen = stratified(strata(y.cpu().numpy()), share, generator(seed, "subset"), leave=0)
     else:
         chosen = _representative(x, y, share, method)
     return torch.from_numpy(chosen).to(y.device)
@@ -133,7 +163,7 @@ def _representative(x: Tensor, y: Tensor, share: float, method: str) -> np.ndarr
     key = method, share, digest.hexdigest()
     if key not in _CHOSEN:
         rng = generator(0, "subset", method)
-        _CHOSEN[key] = select(method, x.cpu().numpy(), y.cpu().numpy(), share, rng)
+        _CHOSEN[key] = select(method, x.cpu().numpy(), strata(y.cpu().numpy()), share, rng)
     return _CHOSEN[key]
 
 

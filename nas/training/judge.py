@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.data import stratified
+from nas.data import strata, stratified
+from nas.metrics import Judge
 from nas.rng import generator
 from nas.training.failures import as_trial_failed, check_loss
 from nas.training.log import Scores
@@ -19,14 +20,21 @@ MOST_JUDGED = 4096
 
 @torch.no_grad()
 def evaluate(
-    module: nn.Module, x: Tensor, y: Tensor, batch: int = 512, *, between_batches: Callable[[], None] | None = None
+    module: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    batch: int = 512,
+    *,
+    judge: Judge = Judge(),  # noqa: B008  # a frozen value
+    between_batches: Callable[[], None] | None = None,
 ) -> Scores:
     """Judge `module`, in evaluation mode and float32, on (x, y); its mode is as before afterwards.
 
     Args:
         x: (n, *in_shape), at least one sample.
-        y: (n,) indices into the logits.
+        y: (n,) indices into the logits, or (n, n_outputs) standardised targets.
         batch: samples at a time.
+        judge: by which figures.
         between_batches: called before every batch; may take its time, and raise nothing.
     Raises:
         TrialFailed: as for `fit`; a loss that is not finite counts as diverged.
@@ -34,30 +42,39 @@ def evaluate(
     if len(x) == 0:
         raise ValueError("there are no samples to evaluate on")
     was_training, layout = module.training, memory_format(module, x)
-    right = torch.zeros((), device=x.device, dtype=torch.int64)
-    total = torch.zeros((), device=x.device, dtype=torch.float64)
+    outputs: list[Tensor] = []
     module.eval()
     try:
         with as_trial_failed():
-            for inputs, labels in zip(x.split(batch), y.split(batch), strict=True):
+            for inputs in x.split(batch):
                 if between_batches is not None:
                     between_batches()
-                logits = module(inputs.contiguous(memory_format=layout))
-                total += F.cross_entropy(logits, labels, reduction="sum")
-                right += (logits.argmax(1) == labels).sum()
-            loss = float(total) / len(x)
-            check_loss(loss, "in evaluation")
+                outputs.append(module(inputs.contiguous(memory_format=layout)).float())
+            return score(torch.cat(outputs).cpu().numpy(), y.cpu().numpy(), judge)
     finally:
         module.train(was_training)
-    return Scores(accuracy=int(right) / len(x), loss=loss)
+
+
+def score(outputs: np.ndarray, y: np.ndarray, judge: Judge) -> Scores:
+    """Return how good outputs are.
+
+    Args:
+        outputs: (n, n_outputs), n > 0.
+        y: as a task has it.
+    Raises:
+        TrialFailed: a loss that is not finite, or a user's metric that cannot be told.
+    """
+    found = judge.scores(outputs, y)
+    check_loss(found["loss"], "in evaluation")
+    return found
 
 
 def few(x: Tensor, y: Tensor, most: int = MOST_JUDGED) -> tuple[Tensor, Tensor]:
     """Return about `most` of the samples (all where there are no more), every class with its share, always the same."""
     if len(y) <= most:
         return x, y
-    chosen = torch.from_numpy(stratified(y.cpu().numpy(), most / len(y), generator(0, "judged"), leave=0)).to(y.device)
-    return x[chosen], y[chosen]
+    chosen = stratified(strata(y.cpu().numpy()), most / len(y), generator(0, "judged"), leave=0)
+    return x[torch.from_numpy(chosen).to(y.device)], y[torch.from_numpy(chosen).to(y.device)]
 
 
 def memory_format(module: nn.Module, x: Tensor) -> torch.memory_format:

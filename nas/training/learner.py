@@ -25,15 +25,24 @@ class Learner:
         step: how many steps were made.
     """
 
-    def __init__(self, module: nn.Module, config: TrainConfig, n_steps: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        config: TrainConfig,
+        n_steps: int,
+        device: torch.device,
+        class_weights: Tensor | None = None,
+    ) -> None:
         """Begin.
 
         Args:
             module: trained in place; its tensors must stay where they are.
             n_steps: of the full training, over which the learning rate runs its course.
+            class_weights: (n_classes,) of the loss, see `nas.training.feed.class_weights`; None: all classes alike.
         """
         self.step = 0
         self._module, self._config, self._n_steps = module, config, n_steps
+        self._class_weights = class_weights
         self._optimizer = make_optimizer(module, config.optimizer)
         self._base_lrs = [group["lr"] for group in self._optimizer.param_groups]
         self._parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
@@ -49,7 +58,7 @@ class Learner:
             group["lr"] = lr * factor
         with self._precision.forward():
             logits = self._module(batch.inputs)
-        loss = batch.loss(logits.float(), self._config.label_smoothing)
+        loss = batch.loss(logits.float(), self._config.label_smoothing, self._class_weights)
         self._optimizer.zero_grad(set_to_none=True)
         self._precision.backward(loss, self._optimizer)
         if self._config.clip_norm:

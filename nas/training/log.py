@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """How good a network is on some samples."""
-
-    accuracy: float
-    """Share of samples whose largest logit is the right one."""
-
-    loss: float
-    """Mean cross-entropy in nats, without label smoothing."""
+Scores: TypeAlias = dict[str, float]
+"""How good a network is on some samples: figures by name of the objective, as `nas.metrics.Judge` tells them."""
 
 
 @dataclass(frozen=True, slots=True)

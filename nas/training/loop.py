@@ -10,13 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from nas.metrics import Judge
 from nas.rng import torch_seed
 from nas.training.augment import check_augment
 from nas.training.checkpoint import TrainState, written
 from nas.training.clock import Clock
 from nas.training.config import TrainConfig
 from nas.training.failures import as_trial_failed, check_loss
-from nas.training.feed import Feed, pool
+from nas.training.feed import Feed, class_weights, pool
 from nas.training.fidelity import Stretch, plan
 from nas.training.judge import evaluate, few, memory_format
 from nas.training.learner import Learner
@@ -58,6 +59,7 @@ def fit(
     *,
     seed: int,
     evaluate_on: tuple[Tensor, Tensor] | None = None,
+    judge: Judge = Judge(),  # noqa: B008  # a frozen value
     until: int | None = None,
     state: TrainState | None = None,
     deadline: float | None = None,
@@ -74,10 +76,12 @@ def fit(
 
     Args:
         x: (n, *in_shape) float32, on the device of `module`.
-        y: (n,) int64, indices into the logits (N, n_outputs) that `module` gives.
+        y: (n,) int64, indices into the logits (N, n_outputs) that `module` gives, or (n, n_outputs) float32, the
+            standardised targets of a regression.
         seed: owns the subsets, the order of samples, augmentation and dropout.
         evaluate_on: (x_val, y_val), judged on at the end of every stretch, at its resolution: on all of them where
             the full training ends, before on those that `few` chooses.
+        judge: by which figures.
         until: index of the rung to train to; None: the last.
         state: to go on from, of a training with the same data, config and seed; None: from the start.
         deadline: on the clock of `time.monotonic`, when the whole run ends.
@@ -111,7 +115,8 @@ def fit(
     with as_trial_failed():
         layout = memory_format(module, x)
         module.to(memory_format=layout)
-        learner = Learner(module, config, sum(s.n_steps for s in stretches), x.device)
+        weights = class_weights(y) if config.class_weights and not y.is_floating_point() else None
+        learner = Learner(module, config, sum(s.n_steps for s in stretches), x.device, weights)
     first, curve, train_seconds = 0, list[EpochLog](), 0.0
     if state is not None:
         state.check(len(x), config, seed)
@@ -140,7 +145,7 @@ def fit(
             # A network that has never seen an image of full size is no better than chance on one.
             x_val = x_val if size is None else reduce(x_val, size)
             with learner.judged():
-                scores = evaluate(module, x_val, y_val, between_batches=clock.pause)
+                scores = evaluate(module, x_val, y_val, judge=judge, between_batches=clock.pause)
         curve.append(
             EpochLog(stretch.epochs, train_loss, scores, train_seconds, stretch.rung if stretch.last_of_rung else None)
         )
@@ -174,7 +179,7 @@ def fit(
 
 
 def _train(learner: Learner, feed: Feed, stretch: Stretch, clock: Clock) -> float | None:
-    """Train on one stretch and return the mean loss of its samples, in nats; None where the deadline comes first."""
+    """Train on one stretch and return the mean loss of its samples; None where the deadline comes first."""
     epoch, looks_late = math.ceil(stretch.epochs), feed.device.type != "cpu"
     total = torch.zeros((), device=feed.device, dtype=torch.float64)
     seen, mean = 0, math.nan

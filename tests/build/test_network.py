@@ -21,6 +21,7 @@ SHAPES = {
     "image_conv": [(1, 28, 28), (3, 64, 64)],
     "sequence": [(64, 40), (25, 12), (251, 1), (10, 6)],
     "mlp": [(16,), (1,)],
+    "text": [(16,), (1,)],
 }
 TAKES = {"to_map": "map", "to_tokens": "tokens", "to_vector": "vector"}
 

@@ -136,7 +136,7 @@ def refused(nas, folder, args, needles):
         (["tiny.yaml", "--data", "one.npz"], ["one.npz", "one class only"]),
         (["tiny.yaml", "--data", "range.npz"], ["range.npz", "y_train[7] is 5"]),
         (["tiny.yaml", "--data", "negative.npz"], ["negative.npz", "negative label"]),
-        (["tiny.yaml", "--data", "floats.npz"], ["floats.npz", "y_train holds float64"]),
+        (["tiny.yaml", "--data", "floats.npz"], ["floats.npz", "y_train holds floats", "--task"]),
         (["tiny.yaml", "--data", "objects.npz"], ["objects.npz", "object array"]),
         (["tiny.yaml", "--data", "nolabels.npz"], ["nolabels.npz", "no array y_train"]),
         (["tiny.yaml", "--data", "shapes.npz"], ["shapes.npz", "x_test"]),

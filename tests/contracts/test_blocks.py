@@ -47,6 +47,7 @@ BLOCK_CONFIGS: dict[str, list[dict[str, Any]]] = {
         {"dim": 9, "heads": 3, "mlp_ratio": 3},
     ],
     "project": [{}, {"width": 5}],
+    "embedding": [{}, {"dim": 5, "vocabulary": 3, "dropout": 0.5}],
     "dense": [
         {},
         {"width": 12, "act": "gelu", "norm": "layer", "dropout": 0.5, "residual": True},
@@ -56,6 +57,7 @@ BLOCK_CONFIGS: dict[str, list[dict[str, Any]]] = {
 HEAD_CONFIGS: dict[str, list[dict[str, Any]]] = {
     "pool": [{}, {"dropout": 0.5}],
     "flatten": [{}, {"hidden": 9, "dropout": 0.5}],
+    "max": [{}, {"dropout": 0.5}],
     "last": [{}, {"dropout": 0.5}],
     "attention": [{}, {"dropout": 0.5}],
 }
@@ -90,9 +92,11 @@ WRONG: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"mlp_ratio": 0}, "mlp_ratio.*got 0"),
     ],
     "project": [({"width": 0}, "width.*got 0")],
+    "embedding": [({"dim": 0}, "dim.*got 0"), ({"vocabulary": 1}, "vocabulary must be at least 2, got 1")],
     "dense": [({"dropout": -0.1}, "dropout.*got -0.1"), ({"dropout": float("nan")}, "dropout.*got nan")],
     "pool": [({"dropout": 1.5}, "dropout.*got 1.5")],
     "flatten": [({"hidden": -1}, "hidden.*got -1")],
+    "max": [({"dropout": 1.0}, "dropout.*got 1.0")],
     "last": [({"dropout": 1}, "dropout.*got 1")],
     "attention": [({"dropout": "0.1"}, "dropout must be of type float, got '0.1'")],
 }

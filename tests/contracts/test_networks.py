@@ -16,6 +16,7 @@ SHAPES = {
     "image_conv": (3, 32, 32),
     "sequence": (25, 12),
     "mlp": (20,),
+    "text": (20,),
 }
 
 

@@ -46,7 +46,7 @@ BAD = {
     "objects": ({"x_train": np.array([np.zeros(2), np.zeros(3)], object)}, ["x_train is an object array", "padded"]),
     "text": ({"x_train": X.astype(str)}, ["x_train holds <U", "float32"]),
     "complex": ({"x_train": X.astype(complex)}, ["x_train holds complex128"]),
-    "regression": ({"y_train": Y / 3}, ["y_train holds float64", "astype(int)"]),
+    "float classes": ({"y_train": Y * 1.0}, ["y_train holds floats", "--task classification"]),
     "one-hot": ({"y_train": np.eye(2)[Y]}, ["y_train has shape (40, 2)", "argmax"]),
     "column": ({"y_train": Y[:, None]}, ["y_train has shape (40, 1)", "ravel"]),
     "half a test set": ({"y_test": None}, ["x_test without y_test"]),

@@ -112,7 +112,10 @@ def test_every_part_in_many_configurations(name):
         assert count_alone(module, shape) == count_macs(module, shape), (module, shape)
 
 
-IN_SHAPES = {"digits": (1, 8, 8), "image": (1, 28, 28), "image_conv": (3, 32, 32), "sequence": (25, 12), "mlp": (20,)}
+IN_SHAPES = {
+    **{"digits": (1, 8, 8), "image": (1, 28, 28), "image_conv": (3, 32, 32), "sequence": (25, 12), "mlp": (20,)},
+    "text": (20,),
+}
 
 
 @pytest.mark.parametrize("name", shipped())

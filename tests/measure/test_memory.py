@@ -119,7 +119,10 @@ def test_every_part_holds_its_input_and_its_output(name, tmp_path):
     assert 4 * max(numbers) <= peak_bytes(module, shape, tmp_path) <= 4 * 20 * sum(numbers)
 
 
-IN_SHAPES = {"digits": (1, 8, 8), "image": (1, 28, 28), "image_conv": (3, 32, 32), "sequence": (25, 12), "mlp": (20,)}
+IN_SHAPES = {
+    **{"digits": (1, 8, 8), "image": (1, 28, 28), "image_conv": (3, 32, 32), "sequence": (25, 12), "mlp": (20,)},
+    "text": (20,),
+}
 
 
 @pytest.mark.parametrize("name", shipped())

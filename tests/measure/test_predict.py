@@ -29,7 +29,10 @@ from nas.rng import generator
 from nas.space import Architecture, Space
 from nas.space.yaml import parse
 
-SHAPES = {"digits": (1, 8, 8), "image": (1, 28, 28), "image_conv": (3, 32, 32), "sequence": (25, 12), "mlp": (20,)}
+SHAPES = {
+    **{"digits": (1, 8, 8), "image": (1, 28, 28), "image_conv": (3, 32, 32), "sequence": (25, 12), "mlp": (20,)},
+    "text": (20,),
+}
 
 
 def samples(space: Space, n: int, *purpose: str | int) -> list[Architecture]:

@@ -18,7 +18,7 @@ SHAPES = {"map": (3, 28, 28), "tokens": (25, 12), "vector": (20,)}
 @pytest.mark.parametrize("name", shipped())
 def test_what_is_read_is_what_was_built(name, tmp_path):
     space, rng, path = find_space(name), np.random.default_rng(1), tmp_path / "network.json"
-    in_shape = {"image": (1, 28, 28), "sequence": (25, 12), "vector": (20,)}[space.input]
+    in_shape = {"image": (1, 28, 28), "sequence": (25, 12), "vector": (20,), "text": (20,)}[space.input]
     for _ in range(30):
         network = build(space, space.sample(rng), in_shape, 7)
         write_network(network, path)

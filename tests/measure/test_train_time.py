@@ -25,7 +25,10 @@ from nas.space import Architecture, Space
 from nas.space.yaml import parse
 from nas.training import AUGMENTATIONS, OPTIMIZERS
 
-SHAPES = {"digits": (1, 8, 8), "image": (1, 28, 28), "image_conv": (3, 32, 32), "sequence": (25, 12), "mlp": (20,)}
+SHAPES = {
+    **{"digits": (1, 8, 8), "image": (1, 28, 28), "image_conv": (3, 32, 32), "sequence": (25, 12), "mlp": (20,)},
+    "text": (20,),
+}
 SAMPLES = 10**6
 
 

@@ -17,6 +17,7 @@ from nas.export import export_onnx
 from nas.export.quantize import run_file
 from nas.measure import RUNTIMES, Meter
 from nas.measure.price import Pricer, network_key
+from nas.metrics import Judge
 from nas.objectives import PRICES
 from nas.records import read_csv
 from nas.space import Architecture
@@ -74,10 +75,10 @@ def test_a_file_is_judged_as_a_module_is(digits, tmp_path):
     network = build(MINE, arch("fp32"), digits.in_shape, 10).eval()
     export_onnx(network, digits.in_shape, tmp_path / "net.onnx")
     pauses = []
-    found = judge_file(tmp_path / "net.onnx", digits.x_val, digits.y_val, lambda: pauses.append(1))
+    found = judge_file(tmp_path / "net.onnx", digits.x_val, digits.y_val, Judge(), lambda: pauses.append(1))
     expected = evaluate(network, digits.x_val, digits.y_val)
-    assert found.accuracy == expected.accuracy
-    assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+    assert found["accuracy"] == expected["accuracy"]
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
     assert len(pauses) == -(-len(digits.x_val) // 512)
 
 
@@ -122,9 +123,9 @@ def test_accuracy_and_loss_are_those_of_the_file(evaluator, digits, tmp_path, pr
     network.load_state_dict(torch.load(io.BytesIO(outcome.weights), weights_only=True))
     path = tmp_path / "net.onnx"
     write_quantised(network, digits.in_shape, path, precision, calibration(digits, evaluator.config.seed))
-    scores = judge_file(path, digits.x_val, digits.y_val)
-    assert outcome.scores == {"accuracy": scores.accuracy, "loss": scores.loss}
-    assert outcome.scores["loss"] != evaluate(network, digits.x_val, digits.y_val).loss
+    scores = judge_file(path, digits.x_val, digits.y_val, Judge())
+    assert outcome.scores == scores
+    assert outcome.scores["loss"] != evaluate(network, digits.x_val, digits.y_val)["loss"]
     assert outcome.scores["accuracy"] == pytest.approx(outcome.curve[-1][1], abs=0.05), "the curve is of float32"
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
     assert list(Path(evaluator.pricer.scratch).iterdir()) == []
@@ -163,12 +164,12 @@ def test_a_search_over_precisions_end_to_end(digits, tmp_path):
     shipped = member.export()
     assert Path(shipped.file).name == f"trial-{member.record.number:05d}.onnx"
     assert shipped.precision == "int8_static"
-    assert shipped.accuracy_file == pytest.approx(member.metrics["accuracy"], abs=1e-9), "what the search saw, shipped"
+    assert shipped.score_file == pytest.approx(member.metrics["accuracy"], abs=1e-9), "what the search saw, shipped"
     model = onnx.load(shipped.file)
     assert {p.key: p.value for p in model.metadata_props}["precision"] == "int8_static"
     assert any(w.data_type == TensorProto.INT8 for w in model.graph.initializer)
     right = run_file(Path(shipped.file), digits.x_val.numpy()).argmax(1) == digits.y_val.numpy()
-    assert right.mean() == pytest.approx(shipped.accuracy_file)
+    assert right.mean() == pytest.approx(shipped.score_file)
     plain = member.export(precision="fp32")
     assert Path(plain.file).name == f"trial-{member.record.number:05d}.fp32.onnx"
     assert plain.speedup == 1.0

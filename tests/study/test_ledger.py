@@ -159,6 +159,6 @@ def test_what_is_far_worse_than_the_best_looks_alike_and_is_not_promoted():
     assert first[4] == (-0.9, 100.0)
 
 
-@pytest.mark.parametrize(("seen", "worst"), [([], math.inf), ([math.nan], math.inf), ([0.2, 0.9], 0.3), ([1.0], 0.1)])
+@pytest.mark.parametrize(("seen", "worst"), [([], math.inf), ([math.nan], math.inf), ([0.8, 0.1], 0.3), ([0.0], 0.1)])
 def test_the_worst_error_of_interest(seen, worst):
     assert worst_of_interest(seen) == pytest.approx(worst)

@@ -205,7 +205,7 @@ def test_the_weights_of_the_front_are_those_that_were_judged(whole, digits):
 
     for member in Front.load(whole.folder.path, data=digits):
         scores = evaluate(member.network(), digits.x_val, digits.y_val)
-        assert scores.accuracy == pytest.approx(member.metrics["accuracy"])
+        assert scores["accuracy"] == pytest.approx(member.metrics["accuracy"])
 
 
 def test_a_front_that_no_longer_grows_ends_the_search(tmp_path, digits):

@@ -71,9 +71,9 @@ def test_every_state_has_what_belongs_to_it(records):
         assert (r.prices["n_params"].value > 2000) == (r.state == "over_budget")
         assert bool(r.train_seconds) == (r.state in ("complete", "failed")), "trained: complete and diverged ones alone"
         assert bool(r.reason) == (r.state != "complete")
-        assert set(r.scores) == ({"accuracy", "loss"} if r.state in ("complete", "duplicate") else set()) or (
-            r.state == "duplicate" and records[r.duplicate_of].state == "failed"
-        )
+        assert set(r.scores) == (
+            {"accuracy", "loss", "balanced_accuracy", "macro_f1"} if r.state in ("complete", "duplicate") else set()
+        ) or (r.state == "duplicate" and records[r.duplicate_of].state == "failed")
 
 
 def test_over_budget_is_never_trained_and_says_by_how_much(records):
@@ -175,8 +175,8 @@ def test_checkpoints_are_the_weights_that_were_judged(front, digits):
 
     for member in front:
         scores = evaluate(member.network(), digits.x_val, digits.y_val)
-        assert scores.accuracy == pytest.approx(member.metrics["accuracy"])
-        assert scores.loss == pytest.approx(member.metrics["loss"], rel=1e-5)
+        assert scores["accuracy"] == pytest.approx(member.metrics["accuracy"])
+        assert scores["loss"] == pytest.approx(member.metrics["loss"], rel=1e-5)
 
 
 def test_the_test_set_has_no_part_in_a_search(tmp_path, tiny, digits):

@@ -58,7 +58,7 @@ def test_every_shipped_space_goes_into_a_file_whole(tmp_path, name):
 
 
 def test_differences_are_said_in_words():
-    config = StudyConfig(space=parse(TINY, name="tiny"))
+    config = StudyConfig(space=parse(TINY, name="tiny"), objectives=("accuracy", "latency_ms"))
     other = dataclasses.replace(config, seed=3, objectives=("accuracy", "macs"), epochs=4)
     assert config.differences(other) == [
         "objectives: accuracy, macs instead of accuracy, latency_ms",

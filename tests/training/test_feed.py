@@ -196,7 +196,7 @@ def test_on_cuda_it_learns_in_mixed_precision_and_goes_on_from_a_checkpoint_of_t
     state = fit(pooled(), x, y, config, seed=0, until=0).state
     data = x.cuda(), y.cuda()
     result = fit(pooled().cuda(), *data, config, seed=0, state=state, evaluate_on=data)
-    assert result.curve[-1].scores.accuracy > 0.9
+    assert result.curve[-1].scores["accuracy"] > 0.9
 
 
 @pytest.mark.parametrize("method", sorted(SUBSETS))

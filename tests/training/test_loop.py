@@ -72,9 +72,9 @@ def test_a_small_cnn_learns_the_digits(digits):
     result = fit(net, digits.x_train, digits.y_train, config, seed=0, evaluate_on=val, on_epoch=logs.append)
     assert result.curve == tuple(logs)
     assert [log.epochs for log in logs] == list(range(1, 16))
-    assert logs[-1].scores.accuracy > 0.95
+    assert logs[-1].scores["accuracy"] > 0.95
     assert evaluate(net, *val) == logs[-1].scores
-    assert evaluate(net, *digits.test()).accuracy > 0.95
+    assert evaluate(net, *digits.test())["accuracy"] > 0.95
     assert result.train_seconds == logs[-1].train_seconds >= logs[0].train_seconds > 0
 
 
@@ -87,7 +87,7 @@ def test_an_lstm_learns_japanese_vowels():
         net = Recurrent(task.in_shape[1], task.n_outputs)
     config = TrainConfig(epochs=25, batch_size=32, optimizer=AdamW(lr=1e-2), augment=TimeShift(max=2))
     fit(net, *task.full(), config, seed=0)
-    assert evaluate(net, *task.test()).accuracy > 0.9
+    assert evaluate(net, *task.test())["accuracy"] > 0.9
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -403,8 +403,8 @@ def test_evaluate_agrees_with_one_plain_pass(digits):
     assert net.training
     with torch.no_grad():
         logits = net.eval()(digits.x_val)
-    assert scores.accuracy == pytest.approx((logits.argmax(1) == digits.y_val).double().mean().item(), abs=1e-9)
-    assert scores.loss == pytest.approx(nn.functional.cross_entropy(logits, digits.y_val).item(), rel=1e-5)
+    assert scores["accuracy"] == pytest.approx((logits.argmax(1) == digits.y_val).double().mean().item(), abs=1e-9)
+    assert scores["loss"] == pytest.approx(nn.functional.cross_entropy(logits, digits.y_val).item(), rel=1e-5)
 
 
 def test_gradients_are_clipped(digits):

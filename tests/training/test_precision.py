@@ -140,7 +140,7 @@ def test_training_in_bfloat16_is_nearly_that_in_float32_and_repeats(monkeypatch,
         module = convolves(stride=stride)
         result = fit(module, x, y, dataclasses.replace(config, mixed_precision=mixed), seed=0, evaluate_on=(x, y))
         assert all(p.dtype is torch.float32 for p in module.parameters())
-        losses.append([log.train_loss for log in result.curve] + [log.scores.loss for log in result.curve])
+        losses.append([log.train_loss for log in result.curve] + [log.scores["loss"] for log in result.curve])
     assert losses[1] == losses[2]
     assert losses[1] != losses[0]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)

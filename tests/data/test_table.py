@@ -1,0 +1,216 @@
+"""Tables in files: what becomes of columns (scikit-learn is the oracle), and what of a file is refused."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder
+
+from nas.data import load_task
+from nas.data.table import apply_columns, feature_names, fit_columns
+from nas.errors import DataError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="table.csv", encoding="utf-8"):
+        path = tmp_path / name
+        path.write_bytes(text.encode(encoding))
+        return str(path)
+
+    return write
+
+
+def flats(n=120, seed=0):
+    """Rents that follow from size and town, some sizes missing."""
+    rng = np.random.default_rng(seed)
+    town = rng.choice(["Ulm", "Bonn", "Kiel"], n, p=[0.6, 0.3, 0.1])
+    size = rng.uniform(20, 120, n).round(1)
+    rent = (size * np.select([town == "Ulm", town == "Bonn"], [9.0, 12.0], 10.0) + rng.normal(0, 20, n)).round(2)
+    table = pd.DataFrame({"size": size, "town": town, "balcony": rng.random(n) < 0.5, "rent": rent})
+    table.loc[rng.random(n) < 0.1, "size"] = np.nan
+    return table
+
+
+def test_a_table_becomes_vectors_and_the_recipe_says_how(write):
+    table = flats()
+    task = load_task(write(table.to_csv(index=False)), target_column="rent")
+    assert (task.kind, task.targets, task.name) == ("regression", ("rent",), "table")
+    recipe = json.loads(json.dumps(task.recipe))
+    names = feature_names(recipe["columns"])
+    expected = ["size", "size missing", "town=Bonn", "town=Kiel", "town=Ulm", "town other"]
+    assert names == [*expected, "balcony=False", "balcony=True", "balcony other"]
+    assert task.in_shape == (len(names),)
+    # All rows, by the recipe and the metadata alone, as a user would: the samples of the task are among them.
+    x = (apply_columns(table, recipe["columns"]) - np.array(task.mean)) / np.array(task.std)
+    rows = {tuple(row) for row in x.astype(np.float32).round(4).tolist()}
+    x_test, y_test = task.test()
+    for part in (task.x_train, task.x_val, x_test):
+        assert {tuple(row) for row in part.numpy().round(4).tolist()} <= rows
+    assert (len(task.x_train), len(task.x_val), len(y_test)) == (77, 19, 24)
+    assert any("a fifth of the rows (24) is the test set" in note for note in task.notes)
+
+
+cells = st.lists(
+    st.tuples(st.none() | st.floats(-100, 100), st.none() | st.sampled_from("abcd")), min_size=3, max_size=30
+).filter(lambda rows: any(v is not None for v, _ in rows) and any(c is not None for _, c in rows))
+
+
+@given(cells, cells)
+def test_columns_are_encoded_as_scikit_learn_does(train, new):
+    train, new = (pd.DataFrame(rows, columns=["v", "c"]).astype({"v": float}) for rows in (train, new))
+    learned = json.loads(json.dumps(fit_columns(train, {"v": "number", "c": "category"})))
+    found = apply_columns(new, learned)
+    assert found.shape == (len(new), len(feature_names(learned)))
+    imputer = SimpleImputer(strategy="median").fit(train[["v"]])
+    assert found[:, 0] == pytest.approx(imputer.transform(new[["v"]])[:, 0])
+    if train["v"].isna().any():
+        assert (found[:, 1] == new["v"].isna()).all()
+    there = train[["c"]].dropna()
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(there)
+    n = len(encoder.categories_[0])
+    assert (found[:, -n - 1 : -1] == encoder.transform(new[["c"]].fillna("missing"))).all()
+    assert (found[:, -n - 1 :].sum(axis=1) == 1).all(), "what is unknown or missing has a place of its own"
+
+
+def test_nothing_is_learned_from_rows_that_judge(write):
+    """Other values in the rows that are no training rows: the recipe stays the same."""
+    table = flats()
+    path = write(table.to_csv(index=False))
+    task = load_task(path, target_column="rent", seed=3)
+    judged = {round(float(y), 3) for y in task.y_val.numpy()[:, 0] * task.y_std[0] + task.y_mean[0]}
+    changed = table.copy()
+    rows = [i for i, rent in enumerate(table["rent"]) if round(float(np.float32(rent)), 3) in judged]
+    rows = rows or [i for i, rent in enumerate(table["rent"]) if min(abs(rent - j) for j in judged) < 1e-2]
+    assert len(rows) >= 15
+    changed.loc[rows, "size"] = 1e6
+    changed.loc[rows, "town"] = "Rom"
+    again = load_task(write(changed.to_csv(index=False)), target_column="rent", seed=3)
+    assert again.recipe == task.recipe
+    assert (again.mean, again.std) == (task.mean, task.std)
+
+
+def test_rare_categories_share_a_place():
+    column = ["a"] * 150 + ["b"] * 48 + ["c", "d"]
+    learned = fit_columns(pd.DataFrame({"c": column}), {"c": "category"})
+    assert learned[0]["values"] == ["a", "b"]
+    assert apply_columns(pd.DataFrame({"c": ["d", "e", None]}), learned).tolist() == [[0, 0, 1]] * 3
+
+
+def test_classes_and_a_test_file_of_ones_own(write, tmp_path):
+    table = flats().assign(label=lambda t: np.where(t["rent"] > 600, "dear", "cheap"))
+    path = write(table[:90].drop(columns="rent").to_csv(index=False, sep=";"))
+    test = write(table[90:].drop(columns="rent").to_csv(index=False), "test.csv")
+    task = load_task(path, test_data=test)
+    assert (task.classes, task.kind) == (("cheap", "dear"), "classification")
+    assert len(task.test()[0]) == 30
+    assert len(task.x_train) + len(task.x_val) == 90
+    assert not any("test set" in note for note in task.notes)
+
+
+def test_columns_that_say_nothing_are_named(write):
+    table = flats().assign(
+        **{
+            "Unnamed: 0": range(120),
+            "country": "DE",
+            "owner": [f"Name {i}" for i in range(120)],
+            "since": pd.date_range("2020-01-01", periods=120).strftime("%Y-%m-%d"),
+            "empty": np.nan,
+        }
+    )
+    task = load_task(write(table.to_csv(index=False)), target_column="rent")
+    notes = "\n".join(task.notes)
+    for words in (
+        "'Unnamed: 0' is ignored: it numbers the rows",
+        "'country' is ignored: it is DE in every row",
+        "'owner' is ignored: nearly every row has a text of its own",
+        "'since' is ignored: it holds dates; add columns of numbers",
+        "'empty' is ignored: it is empty",
+    ):
+        assert words in notes
+    assert [c["name"] for c in task.recipe["columns"]] == ["size", "town", "balcony"]
+
+
+COUNTS = "size,n\n" + "\n".join(f"{i}.5,{i}" for i in range(30))
+GOOD = "size,town,rent\n" + "\n".join(f"{i}.5,{'ab'[i % 2]},{i * 7.25}" for i in range(30)) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        (GOOD, {"target_column": ["rentt"]}, r"--target-column: no column called 'rentt'. Did you mean 'rent'"),
+        (GOOD, {}, r"say which column is to be predicted, --target-column NAME; there are size, town, rent"),
+        (GOOD + "1,a\n", {"target_column": ["rent"]}, r"line 32 has 2 fields, the header 3 \(separated by comma\)"),
+        (GOOD + "1,a,,\n", {"target_column": ["rent"]}, r"line 32 has 4 fields, the header 3"),
+        (GOOD + "1,a,\n2,b,\n", {"target_column": ["rent"]}, r"line 32: target 'rent' is missing \(2 such rows\)"),
+        (GOOD + "x1,a,3.5\n", {"target_column": ["rent"]}, r"line 32: column 'size' holds numbers, and here 'x1'"),
+        (
+            GOOD,
+            {"target_column": ["town"], "task": "regression"},
+            "target 'town' holds 'a', and a regr",
+        ),
+        ("rent,rent\n1,2\n", {"target_column": ["rent"]}, "two columns are called 'rent'"),
+        ("", {"target_column": ["rent"]}, "the file is empty"),
+        ("rent\n1.5\n2.5\n", {"target_column": ["rent"]}, "no column beside rent"),
+        ("a,rent\n", {"target_column": ["rent"]}, "a header and no line below it"),
+        (
+            GOOD.replace(",a,", ",c,", 1),
+            {"target_column": ["town"]},
+            "class 'c' of target 'town' has 1 of the rows",
+        ),
+        (GOOD, {"target_column": ["size"], "task": "classification"}, "holds float64; expected class labels"),
+        (COUNTS, {"target_column": ["n"]}, r"target 'n' holds 30 different whole numbers.*--task regression"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_what_is_wrong_is_told_with_its_place(write, text, more, message):
+    with pytest.raises(DataError, match=message):
+        load_task(write(text), **more)
+
+
+def test_another_encoding_is_told_with_byte_and_remedy(write):
+    path = write(GOOD.replace("size", "größe"), encoding="latin-1")
+    with pytest.raises(DataError, match=r"byte 2 \(line 1\) is 0xf6, which is not utf-8; .*--encoding latin-1"):
+        load_task(path, target_column="rent")
+    assert load_task(path, target_column="rent", encoding="latin-1").recipe["columns"][0]["name"] == "größe"
+    with pytest.raises(DataError, match="no encoding called 'klingon'"):
+        load_task(path, target_column="rent", encoding="klingon")
+    marked = write("\ufeff" + GOOD, "marked.csv")
+    assert load_task(marked, target_column="rent").recipe["columns"][0]["name"] == "size"
+    with pytest.raises(DataError, match=r"no such file. Did you mean '.*marked.csv'"):
+        load_task(marked.replace("marked", "market"), target_column="rent")
+
+
+def test_the_file_that_ships_carries_the_recipe(write, tmp_path):
+    import onnxruntime
+
+    import nas
+    from nas.space.yaml import parse
+
+    space = parse(
+        """
+input: vector
+body: {dense: {width: [16, 32], act: relu, norm: batch}}
+head: {pool: {}}
+training: {epochs: 20, batch_size: 16, optimizer: {adamw: {lr: 0.02}}}
+""",
+        name="small",
+    )
+    table = flats(300)
+    path = write(table.to_csv(index=False))
+    study = nas.Study(space, path, target_column="rent", out=tmp_path / "run", rungs="none")
+    front = study.search(trials=2)
+    assert front.config.objectives == ("rmse", "latency_ms")
+    best = nas.Front.load(tmp_path / "run").pick("best:rmse")
+    shipped = best.export()
+    session = onnxruntime.InferenceSession(shipped.file)
+    meta = session.get_modelmeta().custom_metadata_map
+    x = apply_columns(table, json.loads(meta["recipe"])["columns"])
+    x = (x - json.loads(meta["mean"])) / json.loads(meta["std"])
+    out = session.run(None, {"input": x.astype(np.float32)})[0][:, 0]
+    rent = out * json.loads(meta["target_std"])[0] + json.loads(meta["target_mean"])[0]
+    assert np.sqrt(np.mean((rent - table["rent"]) ** 2)) < 0.6 * table["rent"].std()
