@@ -409,25 +409,26 @@ class Member:
             )
 
     def export(
-        self, path: str | Path | None = None, *, precision: Precision | None = None, overwrite: bool = False
+        self,
+        path: str | Path | None = None,
+        *,
+        format: str = "onnx",
+        precision: Precision | None = None,
+        overwrite: bool = False,
     ) -> Shipped:
-        """Write a checked ONNX file and measure it again; see `nas.ship.ship`.
+        """Write a checked file and measure it; see `nas.ship.ship`.
 
         Args:
+            path: None: in the run folder's `exports`.
+            format: onnx, pt2, openvino or executorch.
             precision: fp32, int8_dynamic or int8_static; None: the trial's own.
         """
-        from nas.measure import opened
-        from nas.ship import ship
-        from nas.study.limits import training_process
+        from nas.ship import Job, exported_path, ship_all
 
-        with training_process(), opened(self.front.meters()) as meters:
-            return ship(
-                self.front.config,
-                self.record,
-                self.front.task,
-                self.front.folder,
-                meters,
-                path=None if path is None else Path(path),
-                precision=precision,
-                overwrite=overwrite,
-            )
+        front, record = self.front, self.record
+        default = exported_path(front.config, record, front.folder, precision, format)
+        job = Job(record, format, default if path is None else Path(path))
+        done = ship_all(front.config, front.task, front.folder, [job], precision=precision, overwrite=overwrite)
+        for _, error in done.refused:
+            raise error
+        return done.shipped[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -56,24 +57,35 @@ def print_front(found: Front, members: Sequence[Member] | None = None) -> None:
 
 
 def print_shipped(shipped: Sequence[Shipped]) -> None:
-    """Print exported files, and what was found on each."""
+    """Print exported files and what was found on each; then where they are, and how one is used."""
+    console = _console(200)
+    wide = console.width >= _WIDE
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    quantised = any(s.precision != "fp32" for s in shipped)
-    words = ("precision", "accuracy (torch)") if quantised else ()
-    for name in ("trial", "weights", *words, "max difference", "searched ms", "file ms", "bytes", "verdict", "file"):
-        left = name in ("weights", "precision", "verdict", "file")
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    for name in ("trial", "format", *(("weights",) if wide else ()), "accuracy (torch)", "difference"):
+        table.add_column(name, justify="left" if name in ("format", "weights") else "right", no_wrap=True)
+    for name in ("searched ms", "file ms", "bytes", "verdict"):
+        table.add_column(name, justify="left" if name == "verdict" else "right", overflow="fold")
     for s in shipped:
         searched, again = [], []
-        for i, latency in enumerate(s.latencies):
-            found, at = latency.file, f" ({latency.target})" if i else ""
-            searched.append((f"{latency.searched.value:.4g}" if latency.searched else "-") + at)
-            again.append(f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]{at}")
-        said = (s.precision, f"{s.accuracy_file:.4f} ({s.accuracy_torch:.4f})") if quantised else ()
-        row = (str(s.trial), s.weights, *said, f"{s.max_difference:.1e}", "\n".join(searched), "\n".join(again))
-        table.add_row(*map(escape, (*row, str(s.size_bytes), s.verdict, s.file)))
-    console = _console(200)
+        for latency in s.latencies:
+            found = latency.file
+            interval = f" [{found.low:.4g}, {found.high:.4g}]" if wide else ""
+            on = "" if latency.target == s.target else f" ({latency.target})"
+            searched.append(f"{latency.searched.value:.4g}" if latency.searched else "-")
+            again.append(f"{found.value:.4g}{interval}{on}")
+        kind = s.format if s.precision == "fp32" else f"{s.format} {s.precision}"
+        torch = "" if s.accuracy_torch == s.accuracy_file else f" ({s.accuracy_torch:.4f})"
+        row = [str(s.trial), kind, *((s.weights,) if wide else ()), f"{s.accuracy_file:.4f}{torch}"]
+        row += [f"{s.max_difference:.1e}", "\n".join(searched), "\n".join(again), str(s.size_bytes), s.verdict]
+        table.add_row(*map(escape, row))
     console.print(table, highlight=False)
+    for s in shipped if len(shipped) == 1 else ():
+        console.print(
+            f"{s.file}\npython {s.example} IMAGE_OR_SAMPLES.npy", highlight=False, markup=False, soft_wrap=True
+        )
+    if len(shipped) > 1:
+        folders = ", ".join(dict.fromkeys(str(Path(s.file).parent) for s in shipped))
+        console.print(f"{len(shipped)} files in {folders}, each with its FILE.example.py", markup=False, soft_wrap=True)
 
 
 def print_measured(measured: Sequence[MeasuredTrial]) -> None:

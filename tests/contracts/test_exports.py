@@ -1,0 +1,88 @@
+"""What every format must do with every block: a file that its runtime loads and that computes the same, or a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_blocks import CONFIGS, PARTS, SHAPES, draw, make, settled
+
+from nas.errors import NasError
+from nas.export import FORMATS
+from nas.export.parity import BATCH_SIZES, compare, torch_outputs
+from nas.export.quantize import PRECISIONS
+from nas.shapes import Shape
+
+METADATA = {"batch": None}
+
+REFUSED: dict[tuple[str, str], str] = {}
+"""Format and block: the reason, as the error gives it."""
+
+QUICK = ("onnx", "openvino")
+"""The others take a second or more for a block; of these some stand for all in a quick run."""
+
+SAMPLED = [("pt2", "conv", 0), ("pt2", "lstm", 1), ("pt2", "transformer", 1), ("pt2", "dense", 1)]
+
+
+def some(name: str) -> list[tuple[Shape, dict[str, Any]]]:
+    """The second shape, whose sizes are odd, with each config."""
+    return [(SHAPES[PARTS[name].takes][1], fields) for fields in CONFIGS[name]]
+
+
+CASES = [
+    pytest.param(
+        *(format, name, in_shape, fields),
+        id=f"{format}-{name}-{i}",
+        marks=[] if format in QUICK or (format, name, i) in SAMPLED else [pytest.mark.slow],
+    )
+    for format in FORMATS
+    for name in PARTS
+    for i, (in_shape, fields) in enumerate(some(name))
+]
+
+
+@pytest.mark.parametrize(("format", "name", "in_shape", "fields"), CASES)
+def test_a_block_in_a_file_computes_what_torch_computes(
+    format: str, name: str, in_shape: Shape, fields: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    form = FORMATS[format]
+    if reason := form.unavailable():
+        pytest.skip(reason)
+    module, path, x = settled(make(name, in_shape, fields), in_shape), tmp_path / f"net{form.suffix}", draw(9, in_shape)
+    if (format, name) in REFUSED:
+        with pytest.raises(NasError, match=REFUSED[format, name]):
+            form.write(module, in_shape, path, METADATA, batch=2)
+        return
+    fixed = form.write(module, in_shape, path, METADATA, batch=2)
+    assert fixed == (None if form.any_batch else 2)
+    form.finish(path, {**METADATA, "batch": fixed})
+    sizes = (*BATCH_SIZES, 2) if fixed is None else (fixed,)
+    compare(form.load(path), torch_outputs(module, x), x.numpy(), str(path), sizes)
+    assert all(part.exists() for part in form.parts(path))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_says_what_it_is(format: str) -> None:
+    form = FORMATS[format]
+    assert form.called == format
+    assert form.suffix.startswith(".")
+    assert form.precisions[0] == "fp32"
+    assert "\n" not in form.unavailable()
+    for precision in PRECISIONS:
+        reason = form.refuses(precision)
+        assert bool(reason) == (precision not in form.precisions)
+        assert not reason or ("--format onnx" in reason and precision in reason)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_no_file_of_its_format_is_named(format: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    form = FORMATS[format]
+    if reason := form.unavailable():
+        pytest.skip(reason)
+    path = tmp_path / f"net{form.suffix}"
+    path.write_bytes(b"no network")
+    with pytest.raises(NasError, match=rf"net\{form.suffix}.*cannot load it"):
+        form.load(path)
+    assert capfd.readouterr() == ("", "")
