@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.console import Console
@@ -61,31 +61,52 @@ def print_shipped(shipped: Sequence[Shipped]) -> None:
     console = _console(200)
     wide = console.width >= _WIDE
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("trial", "format", *(("weights",) if wide else ()), "accuracy (torch)", "difference"):
-        table.add_column(name, justify="left" if name in ("format", "weights") else "right", no_wrap=True)
-    for name in ("searched ms", "file ms", "bytes", "verdict"):
-        table.add_column(name, justify="left" if name == "verdict" else "right", overflow="fold")
-    for s in shipped:
-        searched, again = [], []
-        for latency in s.latencies:
-            found = latency.file
-            interval = f" [{found.low:.4g}, {found.high:.4g}]" if wide else ""
-            on = "" if latency.target == s.target else f" ({latency.target})"
-            searched.append(f"{latency.searched.value:.4g}" if latency.searched else "-")
-            again.append(f"{found.value:.4g}{interval}{on}")
-        kind = s.format if s.precision == "fp32" else f"{s.format} {s.precision}"
-        torch = "" if s.accuracy_torch == s.accuracy_file else f" ({s.accuracy_torch:.4f})"
-        row = [str(s.trial), kind, *((s.weights,) if wide else ()), f"{s.accuracy_file:.4f}{torch}"]
-        row += [f"{s.max_difference:.1e}", "\n".join(searched), "\n".join(again), str(s.size_bytes), s.verdict]
-        table.add_row(*map(escape, row))
-    console.print(table, highlight=False)
-    for s in shipped if len(shipped) == 1 else ():
-        console.print(
-            f"{s.file}\npython {s.example} IMAGE_OR_SAMPLES.npy", highlight=False, markup=False, soft_wrap=True
+    left = ("format", "weights", "verdict")
+    rows = [_shipped_cells(s, wide) for s in shipped]
+    for name in rows[0]:
+        folds, least = name in ("file ms", "verdict"), 16 if name == "verdict" else 12 if name == "file ms" else None
+        justify: Literal["left", "right"] = "left" if name in left else "right"
+        table.add_column(
+            name if wide else name.replace(" ", "\n"),
+            justify=justify,
+            no_wrap=not folds,
+            overflow="fold",
+            min_width=least,
         )
-    if len(shipped) > 1:
-        folders = ", ".join(dict.fromkeys(str(Path(s.file).parent) for s in shipped))
-        console.print(f"{len(shipped)} files in {folders}, each with its FILE.example.py", markup=False, soft_wrap=True)
+    for row in rows:
+        table.add_row(*map(escape, row.values()))
+    console.print(table, highlight=False)
+    folders = ", ".join(dict.fromkeys(str(Path(s.file).parent) for s in shipped))
+    one = [shipped[0].file, f"python {shipped[0].example} IMAGE_OR_SAMPLES.npy"]
+    several = [f"{len(shipped)} files in {folders}, beside each its FILE.example.py"]
+    for line in one if len(shipped) == 1 else several:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _shipped_cells(s: Shipped, wide: bool) -> dict[str, str]:
+    """Return what a row says of a file, by column; intervals and the origin of the weights only where there is room."""
+    apart = " " if wide else "\n"
+    searched, again = [], []
+    for latency in s.latencies:
+        found = latency.file
+        interval = f" [{found.low:.4g}, {found.high:.4g}]" if wide else ""
+        on = "" if latency.target == s.target else f"{apart}({latency.target})"
+        searched.append(
+            (f"{latency.searched.value:.4g}" if latency.searched else "-") + ("\n" if on[:1] == "\n" else "")
+        )
+        again.append(f"{found.value:.4g}{interval}{on}")
+    torch = "" if s.accuracy_torch == s.accuracy_file else f"{apart}({s.accuracy_torch:.4f})"
+    return {
+        "trial": str(s.trial),
+        "format": s.format if s.precision == "fp32" else f"{s.format}{apart}{s.precision}",
+        **({"weights": s.weights} if wide else {}),
+        "accuracy (torch)": f"{s.accuracy_file:.4f}{torch}",
+        "difference": f"{s.max_difference:.1e}",
+        "searched ms": "\n".join(searched),
+        "file ms": "\n".join(again),
+        "bytes": str(s.size_bytes),
+        "verdict": s.verdict,
+    }
 
 
 def print_measured(measured: Sequence[MeasuredTrial]) -> None:

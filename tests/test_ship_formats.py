@@ -11,9 +11,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from rich.console import Console
 from sklearn.datasets import load_digits
 
 import nas
+from nas import tables
 from nas.api import Front
 from nas.cli import main
 from nas.data.task import standardise
@@ -225,6 +227,22 @@ def test_the_table_keeps_rows_of_before_there_were_formats(exported, tmp_path):
     old, new = csv.DictReader(table.read_text().splitlines())
     assert (old["file"], old["file_ms"], old["format"]) == ("old.onnx", "0.5", "")
     assert (new["file"], new["format"]) == (exported("onnx").file, "onnx")
+
+
+def test_the_table_fits_100_columns(exported, monkeypatch, capsys):
+    """With all that can be in it: 8 bits, two targets, a budget that is broken."""
+    monkeypatch.setattr(tables, "_console", lambda width: Console(width=100))
+    (one,) = exported("onnx").latencies
+    both = (one, dataclasses.replace(one, target="openvino:threads=2"))
+    worst = "breaks latency_ms<=0.5 (0.8123); not worth it: 0.95 times the speed of fp32"
+    full = {"trial": 12345, "precision": "int8_dynamic", "accuracy_file": 0.5, "size_bytes": 12345678}
+    shipped = [exported("onnx"), dataclasses.replace(exported("onnx"), latencies=both, verdict=worst, **full)]
+    tables.print_shipped(shipped)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 100
+    assert "…" not in printed
+    for word in ("12345", "int8_dynamic", "0.5000", "(openvino:", "12345678", "breaks"):
+        assert word in printed
 
 
 def test_budgets_of_another_runtime_are_not_held_against_a_file(member):

@@ -101,12 +101,15 @@ def _jobs(
     """Return the files to be written, network by network."""
     from nas.ship import Job, exported_path
 
+    several = whole or len(formats) > 1
+    if out is not None and several and Path(out).exists() and not Path(out).is_dir():
+        raise NasError(f"{out} is a file, and several files go into a folder; name one with --out")
     jobs = []
     for member in members:
         for name in formats:
             path = exported_path(found.config, member.record, found.folder, quantize, name)
             if out is not None:
-                path = Path(out) / path.name if whole or len(formats) > 1 else Path(out)
+                path = Path(out) / path.name if several else Path(out)
             jobs.append(Job(member.record, name, path))
     return jobs
 

@@ -138,8 +138,11 @@ def _refuse(form: Format, path: Path, precision: Precision, overwrite: bool) -> 
         raise NasError(reason)
     if path.suffix != form.suffix and (form.called != "onnx" or path.suffix in {f.suffix for f in _formats()}):
         raise NasError(f"{path}: a file of format {form.called} is called *{form.suffix}; name it so, or say --format")
-    if (taken := in_the_way(form.called, path)) and not overwrite:
+    taken = in_the_way(form.called, path)
+    if taken and not overwrite:
         raise NasError(f"{taken[0]} exists already; choose another name, or allow it to be overwritten")
+    if folders := [part for part in taken if part.is_dir()]:
+        raise NasError(f"{folders[0]} is a directory, which no file replaces; choose another name")
 
 
 def _formats() -> list[Format]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -64,13 +63,13 @@ class Shipped:
     def to_row(self) -> dict[str, object]:
         """Return the cells of its row in `exports.csv`."""
         row = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("latencies", "target")}
-        row["batch"] = "any" if self.batch is None else self.batch
+        row |= {"batch": "any" if self.batch is None else self.batch, "differs": self.differs}
         for again in self.latencies:
             at = "" if again.target == self.target else f"@{again.target}"
-            searched = again.searched.value if again.searched else math.nan
+            searched = again.searched.value if again.searched else ""
             row |= {f"searched_ms{at}": searched, f"file_ms{at}": again.file.value}
             row |= {f"file_ms{at}_low": again.file.low, f"file_ms{at}_high": again.file.high}
-        return {**row, "differs": self.differs}
+        return row
 
 
 def write_table(path: Path, shipped: Sequence[Shipped]) -> None:
@@ -83,4 +82,5 @@ def write_table(path: Path, shipped: Sequence[Shipped]) -> None:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     rows = [*(row for row in csv.DictReader(lines) if row.get("file") not in files), *new]
     columns = dict.fromkeys(column for row in (*new, *rows) for column in row if column)
-    write_rows(path, [{column: row.get(column, "") for column in columns} for row in rows], list(columns))
+    ordered = sorted(columns, key=lambda column: "@" in column)  # those of further targets last
+    write_rows(path, [{column: row.get(column, "") for column in ordered} for row in rows], ordered)

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from test_blocks import CONFIGS, PARTS, SHAPES, draw, make, settled
 
 from nas.errors import NasError
 from nas.export import FORMATS
 from nas.export.parity import BATCH_SIZES, compare, torch_outputs
 from nas.export.quantize import PRECISIONS
+from nas.measure.runtimes import RUNTIMES
 from nas.shapes import Shape
 
 METADATA = {"batch": None}
@@ -61,6 +63,36 @@ def test_a_block_in_a_file_computes_what_torch_computes(
     compare(form.load(path), torch_outputs(module, x), x.numpy(), str(path), sizes)
     assert all(part.exists() for part in form.parts(path))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("format", [pytest.param(f, marks=[] if f in QUICK else pytest.mark.slow) for f in FORMATS])
+def test_weights_may_lie_as_training_leaves_them(format: str, tmp_path: Path) -> None:
+    """With the channels last: once ExecuTorch refused all convolutions that had just been trained."""
+    form, in_shape = FORMATS[format], (4, 8, 8)
+    if reason := form.unavailable():
+        pytest.skip(reason)
+    module, path, x = settled(make("conv", in_shape, {}), in_shape), tmp_path / f"net{form.suffix}", draw(4, in_shape)
+    module.to(memory_format=torch.channels_last)
+    form.write(module, in_shape, path, METADATA, batch=2)
+    form.finish(path, METADATA)
+    compare(form.load(path), torch_outputs(module, x), x.numpy(), str(path), batch_sizes=(2,))
+    assert module.layers[0].weight.is_contiguous(memory_format=torch.channels_last), "left as it was"
+
+
+@pytest.mark.parametrize("format", [pytest.param(f, marks=[] if f in QUICK else pytest.mark.slow) for f in FORMATS])
+def test_its_runtime_measures_the_file_itself(format: str, tmp_path: Path) -> None:
+    form = FORMATS[format]
+    runtime = RUNTIMES[form.runtime]
+    assert form.suffix == (runtime.ships or ".onnx")
+    if reason := form.unavailable() or runtime.unavailable():
+        pytest.skip(reason)
+    in_shape = (4, 8, 8)
+    module, path, x = settled(make("conv", in_shape, {}), in_shape), tmp_path / f"net{form.suffix}", draw(2, in_shape)
+    form.write(module, in_shape, path, METADATA, batch=2)
+    threads = torch.get_num_threads()
+    found = runtime().outputs(path, x.numpy())
+    torch.set_num_threads(threads)
+    compare(lambda inputs: found, torch_outputs(module, x), x.numpy(), str(path), batch_sizes=(2,))
 
 
 @pytest.mark.parametrize("format", FORMATS)
