@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import NasError
-from nas.export.formats.base import FORMATS, Format
+from nas.export.formats.base import FORMATS, Format, stderr_closed
 from nas.export.metadata import Metadata
 from nas.export.onnx import device_of, eval_mode, silence
 from nas.export.standalone import open_pt2
@@ -51,7 +51,7 @@ def exported(module: nn.Module, in_shape: Shape, batch: int | None) -> ExportedP
 
     example = torch.zeros(batch or _TRACED_AT, *in_shape, device=device_of(module))
     axes = None if batch else ({0: torch.export.Dim("batch", min=1)},)
-    with eval_mode(module), silence(), torch.no_grad():
+    with eval_mode(module), silence(), stderr_closed(), torch.no_grad():  # torch prints the graph it failed on
         try:
             return torch.export.export(module, (example,), dynamic_shapes=axes)
         except Exception as error:  # torch has many
