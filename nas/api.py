@@ -6,8 +6,11 @@ What needs torch is imported by the method that needs it: looking at a front doe
 from __future__ import annotations
 
 import dataclasses
+import math
+import shlex
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +18,14 @@ from typing import TYPE_CHECKING, Any
 from nas.catalog import find_space
 from nas.durations import seconds
 from nas.errors import NasError, did_you_mean
-from nas.objectives import Budget
-from nas.pareto import choose, parse_rule
+from nas.objectives import Budget, parse_objective
+from nas.pareto import choose, parse_rule, spread
+from nas.plugins import check_same
+from nas.plugins import load as load_plugin
 from nas.records import COLUMNS, TrialRecord, mark_front, summary, write_csv
+from nas.retrain import Retrained, read_retrained
+from nas.retrain.watch import Unwatched
+from nas.retrain.watch import Watcher as RetrainWatcher
 from nas.space import Space
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder, next_folder
@@ -32,9 +40,9 @@ if TYPE_CHECKING:
     from nas.export.quantize import Precision
     from nas.measure import OpenMeter
     from nas.measured import MeasuredTrial
-    from nas.retrain import Retrained
     from nas.ship import Shipped
-    from nas.study.loop import Watcher
+    from nas.study.loop import Ended, Limits, Watcher
+    from nas.trackers import Tracking
     from nas.training import EpochLog
 
 MOST_WORKERS = 1000
@@ -59,7 +67,9 @@ class Study:
 
     Args:
         space: a Space, the name of a shipped one, or the path of a space file.
-        data: the name of a data set, the path of a .npz file, or a Task.
+        plugins: files or modules with parts of your own, see `nas.load_plugin`.
+        data: the name of a data set; the path of a .npz file, a folder of images or a .ts file; a function, such as
+            "mine.py:load"; or a Task.
         objectives, budgets, warm_start, sampler, seed, epochs, subset, ...: as in `StudyConfig`.
         rungs: where a training may be stopped: shares of a full one as texts or numbers, one or several; "none".
         out: the run folder; None: `results/<space>-001`, or the first number that is free.
@@ -83,14 +93,18 @@ class Study:
         storage: str | None = None,
         download: bool = False,
         trial_time_limit: float | str | None = None,
+        plugins: Sequence[str | Path] = (),
         **options: Any,
     ) -> None:
         from nas.study.check import check_space
 
+        for plugin in _texts("plugins", plugins, "files or modules such as ['my_blocks.py']", (Path,)):
+            load_plugin(plugin)
         self.space = space if isinstance(space, Space) else find_space(space)
         check_space(self.space)
         data = str(data) if isinstance(data, Path) else data
         self.task = None if isinstance(data, str) else data
+        self._code = True  # who names a function here has it run
         known = {f.name for f in dataclasses.fields(StudyConfig)} - {"trial_time_limit_s"} | {"trial_time_limit"}
         for name in options:
             if name not in known:
@@ -109,20 +123,34 @@ class Study:
         self.storage, self.resumed, self.download = storage, False, download
 
     @classmethod
-    def resume(cls, run: str | Path, *, storage: str | None = None, task: Task | None = None) -> Study:
+    def resume(
+        cls,
+        run: str | Path,
+        *,
+        storage: str | None = None,
+        data: str | Path | None = None,
+        task: Task | None = None,
+        plugins: Sequence[str | Path] = (),
+    ) -> Study:
         """Return the study of a run folder, to go on with it.
 
         Args:
             storage: the URL it was made with, where that was not the folder's own file.
+            data: where the data are now, if not where they were; a function that makes them is named again.
             task: the data, where they came as a Task.
+            plugins: those the run was made with, unchanged: code is never loaded because a run's file names it.
         Raises:
-            RunError: there is no run in the folder.
+            RunError: there is no run in the folder, or a plugin is missing or was changed since.
         """
         config = RunFolder(run).read_config()
         given = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        for plugin in _texts("plugins", plugins, "files or modules such as ['my_blocks.py']", (Path,)):
+            load_plugin(plugin)
+        check_same(given.pop("plugins"), str(run), strict=True)
         given["trial_time_limit"] = given.pop("trial_time_limit_s")
-        study = cls(**{**given, "data": task or config.data}, out=run, storage=storage)
-        study.resumed = True
+        study = cls(**{**given, "data": task or data or config.data}, out=run, storage=storage)
+        study.config = dataclasses.replace(study.config, plugins=config.plugins)
+        study.resumed, study._code = True, data is not None
         return study
 
     def search(
@@ -134,6 +162,7 @@ class Study:
         workers: int | None = None,
         executor: str = "local",
         watcher: Watcher | None = None,
+        track: Sequence[str] = (),
     ) -> Front:
         """Search until so many trials are trained (of this study, earlier ones included) or the time is over.
 
@@ -143,25 +172,40 @@ class Study:
             plateau: end after so many trainings that did not add to the hypervolume of the front.
             workers: processes that train, one core each; None or 1: this one. A script that asks for more keeps what
                 it does under `if __name__ == "__main__":`, since each of them imports it.
+            track: where to follow it: "tensorboard", "tensorboard:DIR", "mlflow", "mlflow:URI"; several if you like.
             executor: "local", or "ray" or "ray:ADDRESS" for a Ray cluster, by default with all that it has room for.
         Returns:
             The front found so far; call again to go on.
         """
-        from nas.study.loop import Limits
-        from nas.study.session import load_data, open_search
+        from nas.study.loop import Limits, Quiet
+        from nas.study.session import load_data
+        from nas.trackers import Tracking
 
         if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials < 1):
             raise NasError(f"trials must be an integer of at least 1, got {trials!r}")
         if plateau is not None and (isinstance(plateau, bool) or not isinstance(plateau, int) or plateau < 1):
             raise NasError(f"plateau must be an integer of at least 1, got {plateau!r}")
-        whole = isinstance(workers, int) and not isinstance(workers, bool)
-        if workers is not None and not (whole and 1 <= workers <= MOST_WORKERS):
-            raise NasError(f"workers must be an integer from 1 to {MOST_WORKERS:,}, got {workers!r}; one for each core")
+        _check_workers(workers)
         if trials is None and time_limit is None and plateau is None:
             trials = 50
         limits = Limits(trials, None if time_limit is None else seconds(time_limit), plateau)
-        if self.task is None:
-            self.task = load_data(self.config, download=self.download)
+        specs = _texts("track", track, "texts such as ['mlflow']")
+        with Tracking(specs, watcher or Quiet(), lambda line: warnings.warn(line, stacklevel=2)) as tracking:
+            if self.task is None:
+                self.task = load_data(self.config, download=self.download, code=self._code)
+            ended = self._search(limits, tracking, workers, executor)
+            self.resumed = True
+            if ended == "interrupted":
+                raise KeyboardInterrupt  # everything finished is kept; the script is to stop all the same
+            front = Front.load(self.folder.path, data=self.task)
+            if front.members:
+                front.plot()
+        return front
+
+    def _search(self, limits: Limits, tracking: Tracking, workers: int | None, executor: str) -> Ended:
+        """Open the search, run it, and close it."""
+        from nas.study.session import open_search
+
         with open_search(
             self.config,
             self.folder,
@@ -169,18 +213,18 @@ class Study:
             task=self.task,
             storage_url=self.storage,
             resume=self.resumed,
-            watcher=watcher,
+            watcher=tracking,
             workers=workers,
             executor=executor,
         ) as search:
-            ended = search.run()
-        self.resumed = True
-        if ended == "interrupted":
-            raise KeyboardInterrupt  # everything finished is kept; the script is to stop all the same
-        front = Front.load(self.folder.path, data=self.task)
-        if front.members:
-            front.plot()
-        return front
+            tracking.begin(search)
+            return search.run()
+
+
+def _check_workers(workers: object) -> None:
+    whole = isinstance(workers, int) and not isinstance(workers, bool)
+    if workers is not None and not (whole and 1 <= workers <= MOST_WORKERS):  # type: ignore[operator]
+        raise NasError(f"workers must be an integer from 1 to {MOST_WORKERS:,}, got {workers!r}; one for each core")
 
 
 def _texts(name: str, given: object, kind: str, also: tuple[type, ...] = ()) -> tuple[str, ...]:
@@ -199,10 +243,17 @@ class Front:
     """The networks of a run that no other dominates, cheapest first."""
 
     def __init__(
-        self, folder: RunFolder, config: StudyConfig, records: Sequence[TrialRecord], task: Task | None = None
+        self,
+        folder: RunFolder,
+        config: StudyConfig,
+        records: Sequence[TrialRecord],
+        task: Task | None = None,
+        *,
+        code: bool = False,
     ) -> None:
         self.folder, self.config, self.records = folder, config, list(records)
-        self._task = task
+        self._task, self._code = task, code
+        self._told_of_plugins = False
         first = next((o for o in config.parsed_objectives() if o.cheap), config.parsed_objectives()[0])
         self.members = sorted(
             (Member(self, r) for r in records if r.on_front), key=lambda m: first.loss(m.metrics[first.name])
@@ -220,7 +271,8 @@ class Front:
         """Read a run folder.
 
         Args:
-            data, data_root: where the run's data are now, or the Task itself; None: where they were.
+            data, data_root: where the run's data are now, or the Task itself; None: where they were. A function that
+                makes them is named again.
             budgets: limits on any objective; the front is that of the trials which keep them.
         Raises:
             RunError: there is no run in the folder.
@@ -244,7 +296,7 @@ class Front:
                 if r.state == "complete" and all(b.kept(r.metrics.get(b.objective, float("nan"))) for b in limits)
             ]
             records = mark_front(records, front_numbers(kept, config.parsed_objectives()))
-        return cls(folder, config, records, task)
+        return cls(folder, config, records, task, code=isinstance(data, str | Path))
 
     @property
     def task(self) -> Task:
@@ -252,7 +304,8 @@ class Front:
         if self._task is None:
             from nas.study.session import load_data
 
-            task = load_data(self.config)
+            self._need_plugins()
+            task = load_data(self.config, code=self._code)
             self.config.check_data(task.fingerprint(), self.config.data)
             self._task = task
         return self._task
@@ -270,19 +323,93 @@ class Front:
         return f"<front of {len(self)} networks in {self.folder.path}>"
 
     def pick(self, rule: str) -> Member:
-        """Choose one network: `knee`, `best:accuracy where latency_ms<=1`, or `trial:17`.
+        """Choose one network: `knee`, `best:accuracy where latency_ms<=1`, `closest:accuracy=0.95`, `trial:17`.
+
+        See `nas.pareto.parse_rule` for what can be written, and `nas.pareto.choose` for what it means.
 
         Raises:
             NasError: the rule cannot be read, or nothing fits it.
         """
-        parsed = parse_rule(rule)
-        parsed = replace(
-            parsed,
-            objective=parsed.objective and self.config.plain_name(parsed.objective),
-            budgets=tuple(map(self.config.plain_budget, parsed.budgets)),
-        )
+        parsed = parse_rule(rule).renamed(self.config.plain_name)
         row = choose(parsed, self.records, self.config.parsed_objectives())
         return Member(self, next(r for r in self.records if r.number == row.number))
+
+    def pick_all(self, rules: Iterable[str]) -> list[Member]:
+        """Choose a network by each rule; what several rules choose is there once.
+
+        Raises:
+            NasError: a rule cannot be read, or nothing fits it.
+        """
+        return list({member.record.number: member for member in map(self.pick, rules)}.values())
+
+    def spread(self, n: int) -> list[Member]:
+        """Choose the `n` members that together dominate most, cheapest first; see `nas.pareto.spread`."""
+        rows = {row.number for row in spread(self.records, self.config.parsed_objectives(), n)}
+        return [member for member in self.members if member.record.number in rows]
+
+    def sorted_by(self, name: str, members: Sequence[Member] | None = None) -> list[Member]:
+        """Return members, the best in a figure first; what does not know it last.
+
+        Args:
+            members: None: all.
+        Raises:
+            NasError: none of them knows such a figure.
+        """
+        members = self.members if members is None else members
+        known = {name for member in members for name in member.metrics}
+        if name not in known:
+            raise NasError(did_you_mean("figure of this run", name, known))
+        objective = parse_objective(name)
+        return sorted(members, key=lambda m: objective.loss(m.metrics[name]) if name in m.metrics else math.inf)
+
+    def retrain(
+        self,
+        members: Sequence[Member] | None = None,
+        seeds: int = 3,
+        epochs: int | None = None,
+        *,
+        time_limit: float | str | None = None,
+        workers: int | None = 1,
+        overwrite: bool = False,
+        watcher: RetrainWatcher | None = None,
+    ) -> list[Model]:
+        """Train networks on all data but the test set, once per seed, and judge them there; see `nas.retrain.retrain`.
+
+        Args:
+            members: None: the whole front.
+            time_limit: seconds, or text such as '15m'.
+            workers: processes that train, one core each; 1: this one. None: as many as there are cores or GPUs. A
+                script that asks for more keeps what it does under `if __name__ == "__main__":`, since each of them
+                imports it.
+        Returns:
+            Those that could be trained, in the order given.
+        """
+        from nas.retrain import retrain
+        from nas.study.limits import training_process
+
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+            raise NasError(f"seeds must be an integer of at least 1, got {seeds!r}")
+        if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
+            raise NasError(f"epochs must be an integer of at least 1, got {epochs!r}")
+        _check_workers(workers)
+        self._need_plugins()
+        chosen = {m.record.number: m for m in (self.members if members is None else members)}
+        if not chosen:
+            raise NasError(f"{self.folder.path}: there is no network to retrain")
+        with training_process():
+            found = retrain(
+                self.config,
+                [m.record for m in chosen.values()],
+                self.task,
+                self.folder,
+                seeds=seeds,
+                epochs=epochs,
+                time_limit_s=None if time_limit is None else seconds(time_limit),
+                workers=workers,
+                overwrite=overwrite,
+                watcher=watcher,
+            )
+        return [chosen[one.trial]._model(one) for one in found]
 
     def to_csv(self, path: str | Path) -> None:
         """Write the front as CSV, one row per network."""
@@ -306,6 +433,55 @@ class Front:
         plot_front(path, self.records, objectives, budgets, title=title, labels=labels)
         return path
 
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write one HTML page about the run, which opens without a network; None: `report.html` in the run folder.
+
+        Neither torch nor the data are needed: what is drawn was kept by the search.
+
+        Raises:
+            RunError: the file cannot be written, or one of the run's cannot be read.
+        """
+        from nas.report import Story, read_kept, write_page
+        from nas.study.command import search_commands
+        from nas.study.front import completed, hypervolume_trace
+
+        path, run = Path(path) if path is not None else self.folder.report, str(self.folder.path)
+        kept, objectives = read_kept(self.folder.path), self.config.parsed_objectives()
+        done = completed(self.records)
+        story = Story(
+            run=self.folder.path.resolve().name,
+            space=self.config.space,
+            data=Path(self.config.data).stem,
+            objectives=objectives,
+            budgets=self.config.parsed_budgets(),
+            records=self.records,
+            knee=self.pick("knee").record.number if self.members else None,
+            alike=self.indistinguishable(),
+            trace=list(zip((r.number for r in done), hypervolume_trace(done, objectives), strict=True)),
+            commands=search_commands(self.config, kept["machine"].get("searches", []), run),
+            next=[f"nas {command} {shlex.quote(run)} --pick knee" for command in ("retrain", "export") if self.members],
+            **kept,
+        )
+        write_page(path, story)
+        return path
+
+    def changed_plugins(self) -> list[str]:
+        """Return a line for each plugin that builds, reads data or measures and has changed since the run was made.
+
+        Raises:
+            RunError: one is not loaded; see `nas.load_plugin`.
+        """
+        self._told_of_plugins = True
+        kinds = ("block", "head", "data set", "runtime")
+        return check_same(self.config.plugins, str(self.folder.path), strict=False, kinds=kinds)
+
+    def _need_plugins(self) -> None:
+        """Check that code of a user's own is there, and warn where it has changed, once."""
+        told = self._told_of_plugins
+        for line in self.changed_plugins():
+            if not told:
+                warnings.warn(line, stacklevel=3)
+
     def meters(self) -> dict[str, OpenMeter]:
         """Return the meters of the run, by name of the price, with its calibrations. Use each in a `with` block.
 
@@ -314,6 +490,7 @@ class Front:
         """
         from nas.study.meters import open_meters
 
+        self._need_plugins()
         return open_meters(self.config, self.folder)
 
     def measure(
@@ -333,6 +510,7 @@ class Front:
         from nas.measured import measure_trials, run_meters, write_measured
         from nas.study.limits import training_process
 
+        self._need_plugins()
         chosen = self.members if members is None else members
         with training_process(), opened(run_meters(self.config, self.folder, targets)) as meters:
             found = measure_trials(self.config, [m.record for m in chosen], self.task, self.folder, meters)
@@ -381,32 +559,49 @@ class Member:
         """
         from nas.ship import load_network
 
+        self.front._need_plugins()
         return load_network(self.front.config, self.record, self.front.task, self.front.folder)[1]
+
+    @property
+    def retrained(self) -> Retrained | None:
+        """What its finished retraining found; None where there is none.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        return read_retrained(self.front.folder.retrained_trial(self.record.number))
+
+    @property
+    def exported(self) -> bool:
+        """Whether there is a file of it, of any format, in the folder of exports."""
+        from nas.export import FORMATS
+
+        suffixes, path = {FORMATS[name].suffix for name in FORMATS}, self.front.folder.exported(self.record.number)
+        return any(file.suffix in suffixes for file in path.parent.glob(f"{path.stem}.*"))
 
     def retrain(
         self,
         seeds: int = 3,
         epochs: int | None = None,
         *,
+        time_limit: float | str | None = None,
+        workers: int | None = 1,
         overwrite: bool = False,
         on_epoch: Callable[[int, EpochLog], None] | None = None,
-    ) -> Retrained:
-        """Train it on all data but the test set, once per seed, and judge it there; see `nas.retrain.retrain`."""
-        from nas.retrain import retrain
-        from nas.study.limits import training_process
+    ) -> Model:
+        """Train it on all data but the test set, once per seed, and judge it there; see `Front.retrain`.
 
-        config, folder = self.front.config, self.front.folder.retrained_trial(self.record.number)
-        with training_process():
-            return retrain(
-                config,
-                self.record,
-                self.front.task,
-                folder,
-                seeds=seeds,
-                epochs=epochs,
-                overwrite=overwrite,
-                on_epoch=on_epoch,
-            )
+        What was interrupted goes on, what is finished is kept; `Model.mean` and `Model.interval` are of the test set.
+
+        Args:
+            on_epoch: told the seed and the epoch.
+        """
+        watcher = None if on_epoch is None else _OnEpoch(on_epoch)
+        options = {"time_limit": time_limit, "workers": workers, "overwrite": overwrite}
+        return self.front.retrain([self], seeds, epochs, **options, watcher=watcher)[0]  # type: ignore[arg-type]
+
+    def _model(self, found: Retrained) -> Model:
+        return Model(**{f.name: getattr(found, f.name) for f in dataclasses.fields(found)}, member=self)
 
     def export(
         self,
@@ -425,6 +620,7 @@ class Member:
         """
         from nas.ship import Job, exported_path, ship_all
 
+        self.front._need_plugins()
         front, record = self.front, self.record
         default = exported_path(front.config, record, front.folder, precision, format)
         job = Job(record, format, default if path is None else Path(path))
@@ -432,3 +628,35 @@ class Member:
         for _, error in done.refused:
             raise error
         return done.shipped[0]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Model(Retrained):
+    """A network of a run that was retrained: how good it is on the test set (`mean`, `interval`), and its file."""
+
+    member: Member
+
+    def network(self) -> Network:
+        """Return the torch module with the weights of seed 0, in evaluation mode."""
+        return self.member.network()
+
+    def export(
+        self,
+        path: str | Path | None = None,
+        *,
+        format: str = "onnx",
+        precision: Precision | None = None,
+        overwrite: bool = False,
+    ) -> Shipped:
+        """Write a checked file with the weights of seed 0; see `Member.export`."""
+        return self.member.export(path, format=format, precision=precision, overwrite=overwrite)
+
+
+class _OnEpoch(Unwatched):
+    """Tells a function of every epoch."""
+
+    def __init__(self, tell: Callable[[int, EpochLog], None]) -> None:
+        self._tell = tell
+
+    def epoch(self, trial: int, seed: int, log: EpochLog) -> None:
+        self._tell(seed, log)

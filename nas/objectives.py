@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from nas.errors import BudgetError, NasError, did_you_mean
+from nas.registry import A_RUN, Table, caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,22 @@ class Objective:
     cheap: bool
     """Known before any training (a price), as against known after it."""
 
+    price: Callable[..., float] | None = field(default=None, compare=False, repr=False)
+    """Of one of a user's own: `price(module, in_shape)`, see `Objectives.add`; all others are counted in one go."""
+    enough: float | None = None
+    """A value that is good enough: what is better counts as this. None: better is always better."""
+
     def loss(self, value: float) -> float:
         """Return `value` turned so that less is better.
 
         >>> OBJECTIVES["accuracy"].loss(0.9), OBJECTIVES["macs"].loss(10.0)
         (-0.9, 10.0)
+        >>> replace(OBJECTIVES["macs"], enough=50.0).loss(10.0)
+        50.0
         """
-        return value if self.direction == "minimize" else -value
+        if self.direction == "minimize":
+            return value if self.enough is None else max(value, self.enough)
+        return -value if self.enough is None else max(-value, -self.enough)
 
     def told_loss(self, value: float) -> float:
         """Return what a sampler is told of `value`, less is better: of what only training tells, the logarithm.
@@ -40,9 +50,10 @@ class Objective:
         >>> OBJECTIVES["accuracy"].told_loss(0.9) == math.log(1 - 0.9), OBJECTIVES["macs"].told_loss(10.0)
         (True, 10.0)
         """
+        loss = self.loss(value)
         if self.cheap:
-            return self.loss(value)
-        error = 1 - value if self.direction == "maximize" else value
+            return loss
+        error = 1 + loss if self.direction == "maximize" else loss
         return math.log(max(error, _LEAST_ERROR))
 
 
@@ -50,23 +61,104 @@ _LEAST_ERROR = 1e-3
 """What is still better looks as good: of the few hundred samples of a small data set it is less than one."""
 
 
-OBJECTIVES: dict[str, Objective] = {
-    o.name: o
-    for o in (
-        Objective("accuracy", "share", "maximize", cheap=False),
-        Objective("loss", "nats", "minimize", cheap=False),
-        Objective("latency_ms", "ms", "minimize", cheap=True),
-        Objective("macs", "multiply-adds", "minimize", cheap=True),
-        Objective("n_params", "parameters", "minimize", cheap=True),
-        Objective("size_bytes", "bytes", "minimize", cheap=True),
-        Objective("peak_bytes", "bytes", "minimize", cheap=True),
+_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+
+_TAKEN = frozenset(
+    (
+        *("trial", "state", "on_front", "epochs", "train_seconds", "fingerprint", "architecture", "duplicate_of"),
+        *("reason", "rung", "share", "epoch_seconds", "epoch_seconds_predicted"),
+        *("stem", "body", "head", "training", "deploy"),
     )
-}
-"""Every objective by name. `loss` is the validation cross-entropy without label smoothing; `peak_bytes` the memory of
-the activations at inference."""
+)
+"""Other columns of `trials.csv`, and where paths of parameters begin."""
+
+
+class Objectives(Table[Objective]):
+    """Every objective by name, in the order in which they came."""
+
+    def add(
+        self, name: str, *, unit: str, direction: Literal["minimize", "maximize"] = "minimize"
+    ) -> Callable[[Callable[..., float]], Callable[..., float]]:
+        """Return a decorator that files a function as a price: what a network costs, known before any training.
+
+        The function is called as `price(module, in_shape)`, with the built network on the CPU in eval mode and the
+        shape of one sample without its batch axis, and returns a finite number. It depends on the architecture alone,
+        not on weights or chance: a network is priced once. A study calls it where the name is an objective or in a
+        budget.
+
+        Args:
+            name: of the objective, its column and in budgets: letters, digits and underscores.
+            unit: in words, such as "uJ" or "activations".
+        Raises:
+            NasError: the name or the direction is none, or the name is taken.
+
+        >>> @OBJECTIVES.add("n_layers", unit="layers")
+        ... def n_layers(module, in_shape):
+        ...     return len(list(module.modules()))
+        >>> Budget.parse("n_layers<=12").kept(10), parse_objective("n_layers").unit
+        (True, 'layers')
+        >>> OBJECTIVES.drop("n_layers")
+        """
+        if direction not in ("minimize", "maximize"):
+            raise NasError(f"objective '{name}': direction must be minimize or maximize, got {direction!r}")
+        by = caller()
+
+        def file(price: Callable[..., float]) -> Callable[..., float]:
+            self._describe(Objective(name, str(unit), direction, cheap=True, price=price), by)
+            return price
+
+        return file
+
+    def remember(self, objective: Objective) -> None:
+        """Take over how an objective was described when a run was made: its figures can be read without its code.
+
+        Raises:
+            NasError: it is described otherwise here.
+        """
+        known = self._parts.get(objective.name)
+        if known is None:
+            self._describe(replace(objective, price=None), A_RUN)
+        elif known != objective:
+            raise NasError(
+                f"objective '{objective.name}' is to {known.direction} in {known.unit} here, and was to "
+                f"{objective.direction} in {objective.unit} when the run was made; give one of them another name"
+            )
+
+    def items(self) -> ItemsView[str, Objective]:
+        """Return names and objectives."""
+        return self._parts.items()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def _describe(self, objective: Objective, by: str) -> None:
+        name = objective.name
+        if not (isinstance(name, str) and _NAME.fullmatch(name)) or name in _TAKEN or name.endswith(("_low", "_high")):
+            raise NasError(
+                f"objective {name!r}: a name has letters, digits and underscores, is no other column of trials.csv, "
+                "and does not end in _low or _high; write e.g. energy_uj"
+            )
+        self._file(name, objective, by)
+
+
+OBJECTIVES = Objectives("objective")
+"""`loss` is the validation cross-entropy without label smoothing; `peak_bytes` the memory of the activations at
+inference."""
+
+for _objective in (
+    Objective("accuracy", "share", "maximize", cheap=False),
+    Objective("loss", "nats", "minimize", cheap=False),
+    Objective("latency_ms", "ms", "minimize", cheap=True),
+    Objective("macs", "multiply-adds", "minimize", cheap=True),
+    Objective("n_params", "parameters", "minimize", cheap=True),
+    Objective("size_bytes", "bytes", "minimize", cheap=True),
+    Objective("peak_bytes", "bytes", "minimize", cheap=True),
+):
+    OBJECTIVES._file(_objective.name, _objective, __name__)
 
 PRICES: tuple[str, ...] = tuple(name for name, o in OBJECTIVES.items() if o.cheap)
-"""Known before training. `latency_ms@TARGET` comes on top for every further target of a study."""
+"""Known before training of every network. `latency_ms@TARGET` comes on top for every further target of a study, and
+what a user has filed, where it is asked for."""
 
 LATENCY = "latency_ms"
 
@@ -90,6 +182,16 @@ def parse_objective(name: str) -> Objective:
     if base != LATENCY or not target:
         raise NasError(f"objective {name!r}: only a latency has a target; write e.g. {LATENCY}@openvino")
     return replace(OBJECTIVES[base], name=name)
+
+
+def own_prices(names: Sequence[str]) -> list[str]:
+    """Return those of `names` that are prices of a user's own, each once.
+
+    >>> own_prices(["accuracy", "macs", "latency_ms@eager"])
+    []
+    """
+    ours = (*PRICES, *(name for name in names if is_latency(name)))
+    return [name for name in dict.fromkeys(names) if name not in ours and parse_objective(name).cheap]
 
 
 def is_latency(name: str) -> bool:

@@ -141,7 +141,7 @@ def figure(name: str, value: float) -> str:
     for scale, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= 0.9995 * scale:  # what rounds to 1M is no 1e+03k
             return f"{value / scale:.3g}{letter}"
-    return f"{value:.0f}"
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
 def _best(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> str:

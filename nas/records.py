@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from nas.errors import RunError, SpaceError
-from nas.objectives import LATENCY, PRICES, Measurement, Prices, is_latency
+from nas.objectives import LATENCY, OBJECTIVES, PRICES, Measurement, Prices, is_latency
 from nas.space import Architecture
 
 State: TypeAlias = Literal["complete", "over_budget", "stopped_early", "duplicate", "failed"]
@@ -21,6 +21,7 @@ COLUMNS = (
     *("trial", "state", "on_front", "accuracy", "latency_ms", "latency_ms_low", "latency_ms_high", "macs"),
     *("n_params", "size_bytes", "epochs", "train_seconds", "fingerprint", "architecture"),
     *("loss", "duplicate_of", "reason", "peak_bytes", "rung", "share", "epoch_seconds", "epoch_seconds_predicted"),
+    *("ended_s", "curve"),
 )
 """First columns of trials.csv and front.csv. Those of a study follow: three for each further target, one for each
 parameter path, empty where it is inactive."""
@@ -68,6 +69,7 @@ class TrialRecord:
         paused: stopped early, and may yet go on.
         epoch_seconds: of training alone, a pass over the training set.
         epoch_seconds_predicted: the same, as predicted before the training.
+        ended_s: seconds of searching until it ended, all searches of the run together; 0 where nobody looked.
     """
 
     number: int
@@ -88,6 +90,7 @@ class TrialRecord:
     paused: bool = False
     epoch_seconds: float = 0.0
     epoch_seconds_predicted: float = 0.0
+    ended_s: float = 0.0
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -112,6 +115,7 @@ class TrialRecord:
             "paused": self.paused,
             "epoch_seconds": self.epoch_seconds,
             "epoch_seconds_predicted": self.epoch_seconds_predicted,
+            "ended_s": self.ended_s,
         }
 
     @classmethod
@@ -135,6 +139,7 @@ class TrialRecord:
             paused=kept.get("paused", False),
             epoch_seconds=kept.get("epoch_seconds", 0.0),
             epoch_seconds_predicted=kept.get("epoch_seconds_predicted", 0.0),
+            ended_s=kept.get("ended_s", 0.0),
         )
 
     def to_row(self) -> dict[str, object]:
@@ -153,6 +158,8 @@ class TrialRecord:
             "share": f"{self.share:.4g}" if self.share else "",
             "epoch_seconds": f"{self.epoch_seconds:.4g}" if self.epoch_seconds else "",
             "epoch_seconds_predicted": f"{self.epoch_seconds_predicted:.4g}" if self.epoch_seconds_predicted else "",
+            "ended_s": f"{self.ended_s:.2f}" if self.ended_s else "",
+            "curve": " ".join(f"{epochs:.4g}:{accuracy:.4f}" for epochs, accuracy in self.curve),
         }
         cells |= self.scores
         for name, price in self.prices.items():
@@ -164,13 +171,14 @@ class TrialRecord:
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> TrialRecord:
-        """Undo `to_row`; the curve and the key are not in a CSV, nor is what may go on.
+        """Undo `to_row`; the key is not in a CSV, nor is what may go on, and a curve is rounded there.
 
         Raises:
             ValueError, KeyError: the row is not one of ours.
         """
+        own = [name for name, o in OBJECTIVES.items() if o.cheap and name not in PRICES]
         targets = [name for name in row if name.startswith(f"{LATENCY}@") and not name.endswith(("_low", "_high"))]
-        prices = {name: Measurement.exact(float(row[name])) for name in (*PRICES, *targets) if row.get(name)}
+        prices = {name: Measurement.exact(float(row[name])) for name in (*PRICES, *own, *targets) if row.get(name)}
         for name in filter(is_latency, prices):
             _, low, high = latency_columns(name)
             if row.get(low):
@@ -190,12 +198,20 @@ class TrialRecord:
             share=float(row.get("share", row["state"] == "complete") or 0),  # version 0.1.0 trained all in full
             epoch_seconds=float(row.get("epoch_seconds") or 0),
             epoch_seconds_predicted=float(row.get("epoch_seconds_predicted") or 0),
+            ended_s=float(row.get("ended_s") or 0),
+            curve=tuple(_read_point(text) for text in (row.get("curve") or "").split()),
         )
 
 
 def _point(index: int, kept: Any) -> tuple[float, float]:
     """Return a point of a curve; version 0.1.0 kept the accuracy after each epoch alone."""
     epochs, accuracy = kept if isinstance(kept, list) else (index, kept)
+    return float(epochs), float(accuracy)
+
+
+def _read_point(text: str) -> tuple[float, float]:
+    """Return a point of a curve as a CSV has it, such as `0.33:0.8125`."""
+    epochs, accuracy = text.split(":")
     return float(epochs), float(accuracy)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,48 +13,149 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nas.durations import readable
 from nas.objectives import PRICES, is_latency
 from nas.progress import figure
 from nas.study.front import overlapping
 
 if TYPE_CHECKING:
-    from nas.api import Front, Member
+    from nas.api import Front, Member, Model
     from nas.measured import MeasuredTrial
     from nas.ship import Shipped
     from nas.study.preview import Preview
 
+_LAYOUTS = ((True, True, 24), (False, True, 40), (False, False, 20))
+"""Of the table of a front, from the widest: whether it has prices that were not searched for, whether intervals, and
+how many characters the blocks of a network have at least."""
+
 _WIDE = 120
-"""Characters that the whole table of a front needs."""
+"""Characters from which the table of exported files has intervals, and where weights come from."""
 
 
 def print_front(found: Front, members: Sequence[Member] | None = None) -> None:
-    """Print networks as a table on stdout."""
+    """Print networks as a table on stdout, with the test figure of those that were retrained.
+
+    Where the terminal is too narrow for all of it, prices that were not searched for are left out, then intervals.
+    """
     members = found.members if members is None else members
-    best = found.pick("knee").record.number if found.members else None
     console = _console(160)
-    further = [name for name in found.config.latencies() if name not in PRICES]
-    trained = [o.name for o in found.config.parsed_objectives() if not o.cheap]
-    names = [*trained, PRICES[0], *further, *PRICES[1:]]
-    if console.width < _WIDE:  # only the figures that were searched for
-        names = [name for name in names if name in found.config.objectives]
     alike = overlapping([m.record for m in members])
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("trial", *names):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("blocks", overflow="fold", min_width=24)
-    for member in members:
-        record = member.record
-        cells = {n: figure(n, record.metrics[n]) if n in record.metrics else "" for n in names}
-        for name in filter(is_latency, cells):
-            if (latency := record.prices.get(name)) and console.width >= _WIDE:
-                cells[name] += f" [{figure(name, latency.low)}, {figure(name, latency.high)}]"
-            cells[name] += "~" if record.number in alike else ""
-        mark = " (knee)" if record.number == best else ""
-        table.add_row(str(record.number), *map(escape, cells.values()), member.summary + mark)
+    for everything, intervals, blocks in _LAYOUTS:
+        table = _front_table(found, members, alike, everything=everything, intervals=intervals, blocks=blocks)
+        # As wide as it would be without end, but for the blocks, which may be folded.
+        folded = max(0, max(len(str(cell)) for cell in table.columns[-1].cells) - blocks)
+        if Console(width=10_000).measure(table).maximum - folded <= console.width:
+            break
     console.print(table, highlight=False)
     if alike:
         pairs = ", ".join(f"{a} and {b}" for a, others in alike.items() for b in others if a < b)
         console.print(f"~ cannot be told apart, the intervals of their latencies overlap: {pairs}", highlight=False)
+
+
+def _front_table(
+    found: Front,
+    members: Sequence[Member],
+    alike: Mapping[int, object],
+    *,
+    everything: bool,
+    intervals: bool,
+    blocks: int,
+) -> Table:
+    further = [name for name in found.config.latencies() if name not in PRICES]
+    trained = [o.name for o in found.config.parsed_objectives() if not o.cheap]
+    prices = [PRICES[0], *further, *PRICES[1:], *found.config.own_prices()]
+    if not everything:
+        prices = [name for name in prices if name in found.config.objectives]
+    knee = found.pick("knee").record.number if found.members else None
+    tested = {m.record.number: one for m in members if (one := m.retrained) is not None}
+    test = [f"test\n{next(iter(tested.values())).metric.name}"] if tested else []
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("trial", *trained, *test, *prices):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("blocks", overflow="fold", min_width=blocks)
+    for member in members:
+        record = member.record
+        cells = [figure(n, record.metrics[n]) if n in record.metrics else "" for n in trained]
+        if tested:
+            one = tested.get(record.number)
+            cells.append("" if one is None else _with_interval(one.metric.name, one.mean, *one.interval, intervals))
+        for name in prices:
+            cell, price = "", record.prices.get(name)
+            if price is not None:
+                cell = _with_interval(name, price.value, price.low, price.high, intervals and is_latency(name))
+            cells.append(f"{cell}~" if cell and is_latency(name) and record.number in alike else cell)
+        marks = [mark for mark, there in (("knee", record.number == knee), ("exported", member.exported)) if there]
+        words = f"{member.summary} ({', '.join(marks)})" if marks else member.summary
+        table.add_row(str(record.number), *map(escape, (*cells, words)))
+    return table
+
+
+def _with_interval(name: str, value: float, low: float, high: float, wanted: bool) -> str:
+    """Return a figure as one reads it, with its interval where one is `wanted` and known."""
+    if not wanted or math.isnan(low):
+        return figure(name, value)
+    return f"{figure(name, value)} [{figure(name, low)}, {figure(name, high)}]"
+
+
+def print_retrained(models: Sequence[Model]) -> None:
+    """Print what retraining found: of one network in words, of several a row for each."""
+    if len(models) == 1:
+        _console(160).print("\n".join(_retrained_lines(models[0])), highlight=False, markup=False)
+        return
+    name = models[0].metric.name
+    latencies = list(models[0].member.front.config.latencies())
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("trial", f"test\n{name}", "95 %\ninterval", "seeds", "in the\nsearch", "gap"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for column in latencies:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("epochs", justify="right")
+    table.add_column("blocks", overflow="fold", min_width=20)
+    for one in models:
+        low, high = one.interval
+        interval = "" if math.isnan(low) else f"{figure(name, low)} {figure(name, high)}"
+        prices = [figure(p, one.prices[p].value) if p in one.prices else "" for p in latencies]
+        words = (str(one.trial), figure(name, one.mean), interval, str(len(one.seeds)), figure(name, one.searched))
+        table.add_row(*map(escape, (*words, f"{one.gap:+.4f}", *prices, str(one.epochs), one.blocks)))
+    _console(160).print(table, highlight=False)
+    error = max(one.sampling_error for one in models)
+    known = f", which know {name} to +-{error:.4f}" if not math.isnan(error) else ""
+    said = f"{models[0].n_test} test samples{known}; gap: by how much the search saw them better than they are"
+    _console(160).print(said, highlight=False)
+
+
+def _retrained_lines(one: Model) -> list[str]:
+    """Say of one network how good it is, how well that is known, and what the search had seen."""
+    name, n = one.metric.name, len(one.seeds)
+    low, high = one.interval
+    spread = f", 95 % interval [{figure(name, low)}, {figure(name, high)}]" if n > 1 else ": no interval"
+    words = f"mean of {n} seeds" if n > 1 else "one seed"
+    error = one.sampling_error
+    known = f", which know it to +-{error:.4f}" if not math.isnan(error) else ""
+    lines = [
+        f"test {name:<12}{figure(name, one.mean)} ({words}{spread})",
+        f"each seed        {', '.join(figure(name, value) for value in one.values)}",
+        f"test set         {one.n_test} samples{known}",
+    ]
+    if not math.isnan(one.searched):
+        then = f", after {100 * one.member.record.share:.3g} % of its training" if one.member.notice else ""
+        lines.append(f"in the search    {figure(name, one.searched)} on validation data{then}")
+        lines.append(f"gap              {_gap(one)}")
+    seconds = readable(one.train_seconds)
+    return [*lines, f"trained          {one.epochs} epochs for each seed, {seconds} of training in all"]
+
+
+def _gap(one: Model) -> str:
+    """Say how the search's figure compares with the test set's, and whether the test set can tell the difference."""
+    worse = one.gap > 0
+    words = f"{one.gap:+.4f}: the search saw it {'better' if worse else 'worse'} than it is on the test set"
+    if one.gap == 0:
+        return "0: the search saw it as good as it is on the test set"
+    if math.isnan(one.sampling_error):
+        return words
+    if abs(one.gap) <= one.sampling_error:
+        return f"{words}, within the chance error of {one.n_test} test samples"
+    return f"{words}, beyond the chance error of {one.n_test} test samples"
 
 
 def print_shipped(shipped: Sequence[Shipped]) -> None:

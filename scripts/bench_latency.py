@@ -293,9 +293,9 @@ def shipped(args: argparse.Namespace, folder: Path) -> None:
 
 def cut_images(root: Path, path: Path, n_train: int = 2000, n_test: int = 500) -> Path:
     """Write the first images of Fashion-MNIST: accuracy is not what is asked here."""
-    from nas.data.datasets import fashion_mnist
+    from nas.data import DATASETS, Reading
 
-    found = fashion_mnist(root, False)
+    found = DATASETS["fashion_mnist"](Reading(data_root=root))
     assert found.x_test is not None
     assert found.y_test is not None
     x_train, y_train, x_test, y_test = found.x_train[:n_train], found.y_train[:n_train], found.x_test, found.y_test

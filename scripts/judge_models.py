@@ -43,9 +43,9 @@ SPEEDS_MS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 def test_set() -> tuple[np.ndarray, np.ndarray]:
     """Return the 10,000 test images (n, 28, 28) of uint8 and their classes."""
-    from nas.data.datasets import fashion_mnist
+    from nas.data import DATASETS, Reading
 
-    found = fashion_mnist(data_root(), False)
+    found = DATASETS["fashion_mnist"](Reading(data_root=data_root()))
     assert found.x_test is not None
     assert found.y_test is not None
     return found.x_test, found.y_test

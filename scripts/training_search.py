@@ -60,9 +60,9 @@ def data_of(name: str, scratch: Path, n_train: int = 12_500, n_test: int = 500) 
         return "sequence", str(data_root() / SPOKEN)
     path = scratch / "fashion_mnist.npz"
     if not path.exists():
-        from nas.data.datasets import fashion_mnist
+        from nas.data import DATASETS, Reading
 
-        found = fashion_mnist(data_root(), False)
+        found = DATASETS["fashion_mnist"](Reading(data_root=data_root()))
         x, y, x_test, y_test = found.x_train[:n_train], found.y_train[:n_train], found.x_test, found.y_test
         assert x_test is not None
         assert y_test is not None

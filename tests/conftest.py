@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ from tiny_run import BUDGET, TINY
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests share the cores
 
+from nas import plugins
 from nas.api import Front, Study
 from nas.data import Task, load_task
+from nas.registry import Table
 from nas.space import Space
 from nas.space.yaml import parse
 
@@ -53,3 +57,19 @@ def run(finished, tmp_path) -> Path:
 def front(run, digits) -> Front:
     """The front of that copy."""
     return Front.load(run, data=digits)
+
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "my_blocks.py"
+"""Parts of a user's own: the block glu_conv, the objective n_activations, the data set rings."""
+
+
+@pytest.fixture
+def own_parts(monkeypatch) -> Iterator[Path]:
+    """Parts and plugins that a test loads are gone after it."""
+    for table in Table.tables:
+        monkeypatch.setattr(table, "_parts", dict(table._parts))
+        monkeypatch.setattr(table, "_by", dict(table._by))
+    monkeypatch.setattr(plugins, "_loaded", {})
+    yield EXAMPLE
+    for name in [name for name in sys.modules if name.startswith("nas_plugin_")]:
+        del sys.modules[name]

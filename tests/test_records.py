@@ -64,6 +64,7 @@ def records(draw):
         paused=draw(st.booleans()),
         epoch_seconds=draw(st.sampled_from([0.0, 0.125])),
         epoch_seconds_predicted=draw(st.sampled_from([0.0, 12.5])),
+        ended_s=draw(st.sampled_from([0.0, 3.25])),
     )
 
 
@@ -81,10 +82,12 @@ def test_a_csv_holds_all_but_the_way_there(tmp_path_factory, some):
     columns = [*latency_columns(AT), *parameters]
     write_csv(path, some, columns)
     back = read_csv(path)
-    lost = {"key": "", "curve": (), "rung_scores": (), "paused": False}
-    assert [{**vars(r), **lost, "arch": r.arch.values} for r in some] == [
-        {**vars(r), "arch": r.arch.values} for r in back
-    ]
+    lost = {"key": "", "rung_scores": (), "paused": False}
+    rounded = [[(float(f"{epochs:.4g}"), round(accuracy, 4)) for epochs, accuracy in r.curve] for r in some]
+    assert [
+        {**vars(r), **lost, "curve": tuple(curve), "arch": r.arch.values}
+        for r, curve in zip(some, rounded, strict=True)
+    ] == [{**vars(r), "arch": r.arch.values} for r in back]
     assert next(csv.reader(path.read_text(encoding="utf-8").splitlines())) == [*COLUMNS, *columns]
 
 
@@ -114,6 +117,8 @@ def test_a_row_by_hand(tmp_path):
         share=1.0,
         epoch_seconds=0.4,
         epoch_seconds_predicted=0.35,
+        ended_s=12.3456,
+        curve=((0.333333, 0.25), (3, 0.5)),
     )
     write_csv(tmp_path / "t.csv", mark_front([record], [7]), record.arch.values)
     head, row = (tmp_path / "t.csv").read_text().splitlines()
@@ -121,8 +126,8 @@ def test_a_row_by_hand(tmp_path):
     print_ = record.arch.fingerprint()
     architecture = '"{""body.0"":""conv"",""body.0.conv.width"":8,""body.0.conv.se"":true}"'
     assert (
-        row
-        == f"7,complete,true,0.5,2.0,1.5,2.5,1200,,,3,1.235,{print_},{architecture},1.25,,,,3,1,0.4,0.35,conv,8,true"
+        row == f"7,complete,true,0.5,2.0,1.5,2.5,1200,,,3,1.235,{print_},{architecture},1.25,,,,3,1,0.4,0.35,12.35,"
+        "0.3333:0.2500 3:0.5000,conv,8,true"
     )
 
 

@@ -1,30 +1,44 @@
-"""The chosen network in full: all data but the test set, several seeds, and what is known of its accuracy."""
+"""The chosen networks in full: all data but the test set, several seeds, and what is known of their accuracy."""
 
+import csv
 import dataclasses
 import json
 import math
+import re
+import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from scipy import stats
+from tiny_run import snapshot
 
-from nas.errors import DataError, RunError, TrialFailed
-from nas.retrain import Retrained, retrain
+from nas.errors import DataError, NasError, RunError, TrialFailed
+from nas.objectives import OBJECTIVES
+from nas.records import TrialRecord
+from nas.retrain import Retrained, drive, read_retrained, retrain
+from nas.retrain.plan import epochs_that_fit
+from nas.retrain.result import SeedResult
+from nas.retrain.watch import Unwatched
+from nas.study.folder import RunFolder
+from nas.study.jobs import Outcome
 from nas.training import evaluate, fit
 
+# --- figures --------------------------------------------------------------------------------------------------------
 
-def retrained(accuracies: tuple[float, ...], n_test: int = 400) -> Retrained:
+
+def retrained(values: tuple[float, ...], n_test: int = 400, metric: str = "accuracy") -> Retrained:
     return Retrained(
         trial=3,
+        folder=Path("trial-00003"),
+        metric=OBJECTIVES[metric],
         n_test=n_test,
-        accuracies=accuracies,
-        losses=(0.5,) * len(accuracies),
+        seeds=tuple(SeedResult(i, {"accuracy": value, "loss": value}) for i, value in enumerate(values)),
         epochs=2,
-        train_seconds=1.0,
-        searched_accuracy=0.8,
-        weights=tuple(Path(f"seed-{i}.pt") for i in range(len(accuracies))),
+        searched=0.8,
     )
 
 
@@ -44,15 +58,45 @@ def test_the_interval_agrees_with_scipy():
     assert retrained(accuracies).interval == pytest.approx((low, high))
 
 
-def test_one_seed_has_no_interval_and_json_knows_no_nan():
+def test_one_seed_has_no_interval():
     found = retrained((0.9,))
     assert all(math.isnan(end) for end in found.interval)
     assert found.to_dict()["test_accuracy_mean"] == 0.9
 
 
+def test_an_accuracy_lies_between_0_and_1_and_a_loss_does_not():
+    assert retrained((0.99, 1.0)).interval[1] == 1.0
+    assert retrained((0.99, 1.0), metric="loss").interval[1] > 1.0
+
+
 def test_the_sampling_error_is_that_of_a_binomial():
     """90 of 100: half of the usual 95 % interval is 1.96 * sqrt(.9 * .1 / 100)."""
     assert retrained((0.9, 0.9), n_test=100).sampling_error == pytest.approx(1.96 * 0.03)
+    assert math.isnan(retrained((0.9, 0.9), metric="loss").sampling_error)
+
+
+@pytest.mark.parametrize(("metric", "gap"), [("accuracy", 0.1), ("loss", -0.1)])
+def test_the_gap_is_above_0_where_the_search_saw_it_better(metric, gap):
+    assert retrained((0.7,), metric=metric).gap == pytest.approx(gap)
+
+
+def test_what_version_0_1_0_wrote_is_read(tmp_path):
+    kept = {"trial": 3, "test_samples": 9, "test_accuracies": [0.5, 0.7], "test_losses": [1.0, 2.0], "epochs": 4}
+    (tmp_path / "retrained.json").write_text(json.dumps({**kept, "searched_validation_accuracy": None}))
+    found = read_retrained(tmp_path)
+    assert (found.values, found.mean, found.epochs) == ((0.5, 0.7), 0.6, 4)
+    assert math.isnan(found.gap)
+    assert read_retrained(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"trial": 1, "metric": "speed"}', "{"])
+def test_a_file_that_is_none_of_ours_is_said_to_be(tmp_path, text):
+    (tmp_path / "retrained.json").write_text(text)
+    with pytest.raises(NasError, match=r"retrained\.json|speed"):
+        read_retrained(tmp_path)
+
+
+# --- one network ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -60,16 +104,34 @@ def best(front):
     return front.pick("best:accuracy")
 
 
-def test_the_same_seed_gives_the_same_result(front, best, tmp_path):
-    runs = [
-        retrain(front.config, best.record, front.task, tmp_path / name, seeds=2, epochs=2) for name in ("one", "two")
-    ]
-    assert runs[0].accuracies == runs[1].accuracies
-    assert runs[0].losses == runs[1].losses
-    assert len(set(runs[0].losses)) == 2, "another seed is another training"
-    for a, b in zip(runs[0].weights, runs[1].weights, strict=True):
-        one, two = torch.load(a, weights_only=True), torch.load(b, weights_only=True)
-        assert all(torch.equal(one[k], two[k]) for k in one)
+@pytest.fixture
+def train(front, best, tmp_path):
+    """Retrain the best network into a run folder of its own, which is given by a name."""
+
+    def train(name="one", task=None, record=None, config=None, **options) -> Retrained:
+        run = RunFolder(tmp_path / name)
+        return retrain(config or front.config, [record or best.record], task or front.task, run, **options)[0]
+
+    return train
+
+
+def weights_of(found: Retrained) -> list[dict[str, torch.Tensor]]:
+    return [torch.load(path, weights_only=True) for path in found.weights]
+
+
+def assert_same(one: Retrained, two: Retrained) -> None:
+    """Weights and figures, bit for bit."""
+    assert [seed.scores for seed in one.seeds] == [seed.scores for seed in two.seeds]
+    assert [seed.confusion for seed in one.seeds] == [seed.confusion for seed in two.seeds]
+    for a, b in zip(weights_of(one), weights_of(two), strict=True):
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_same_seed_gives_the_same_result(train):
+    one, two = (train(name, seeds=2, epochs=2) for name in ("one", "two"))
+    assert_same(one, two)
+    assert len({seed.scores["loss"] for seed in one.seeds}) == 2, "another seed is another training"
 
 
 def test_what_is_told_is_what_the_weights_do_on_the_test_set(front, best, digits):
@@ -78,21 +140,24 @@ def test_what_is_told_is_what_the_weights_do_on_the_test_set(front, best, digits
     assert found.n_test == len(y) == 359
     network = best.network()  # the weights of seed 0
     scores = evaluate(network, x, y)
-    assert scores.accuracy == found.accuracies[0]
-    assert scores.loss == pytest.approx(found.losses[0], rel=1e-6)
+    assert scores.accuracy == found.values[0]
+    assert scores.loss == pytest.approx(found.seeds[0].scores["loss"], rel=1e-6)
     kept = json.loads((front.folder.retrained_trial(best.record.number) / "retrained.json").read_text())
-    assert kept["test_accuracies"] == list(found.accuracies)
+    assert [seed["scores"]["accuracy"] for seed in kept["seeds"]] == list(found.values)
     assert kept["test_samples"] == 359
-    assert kept["weights"] == ["seed-0.pt", "seed-1.pt"]
     assert kept["searched_validation_accuracy"] == best.metrics["accuracy"]
+    confusion = np.array(found.seeds[0].confusion)
+    assert (confusion.sum(axis=1) == np.bincount(y, minlength=10)).all(), "rows are the classes"
+    assert confusion.trace() / 359 == found.values[0]
+    predicted = network(x).argmax(1).numpy()
+    assert confusion[3, 5] == ((y.numpy() == 3) & (predicted == 5)).sum()
 
 
-def test_it_trains_on_training_and_validation_data_for_three_times_the_epochs(front, best, digits, tmp_path):
+def test_it_trains_on_training_and_validation_data_for_three_times_the_epochs(front, best, digits, train):
     """The same by hand: all 1,438 samples that are not the test set's, whatever share the search was trained on."""
     config = dataclasses.replace(front.config, subset=0.3)
-    logs = []
-    found = retrain(config, best.record, digits, tmp_path / "r", seeds=1, on_epoch=lambda seed, log: logs.append(log))
-    assert found.epochs == len(logs) == 3
+    found = train(config=config, seeds=1)
+    assert found.epochs == 3
 
     from nas.build import build
     from nas.rng import torch_seed
@@ -104,46 +169,377 @@ def test_it_trains_on_training_and_validation_data_for_three_times_the_epochs(fr
         network = build(config.space, best.record.arch, digits.in_shape, digits.n_outputs)
     x, y = torch.cat([digits.x_train, digits.x_val]), torch.cat([digits.y_train, digits.y_val])
     assert len(x) == 1438
-    train = dataclasses.replace(train_config(config, best.record.arch), subset=1.0, epochs=3)
-    fit(network, x, y, train, seed=torch_seed(config.seed, "retraining", number, 0))
-    kept = torch.load(found.weights[0], weights_only=True)
+    whole = dataclasses.replace(train_config(config, best.record.arch), subset=1.0, epochs=3)
+    fit(network, x, y, whole, seed=torch_seed(config.seed, "retraining", number, 0))
+    (kept,) = weights_of(found)
     assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
 
 
-def test_the_test_set_judges_and_has_no_part_in_the_training(front, best, digits, tmp_path):
+def test_the_test_set_judges_and_has_no_part_in_the_training(digits, train):
     x, y = digits._test
     spoilt = dataclasses.replace(digits, _test=(x[::-1].copy(), y))  # right images, wrong labels
-    runs = [retrain(front.config, best.record, t, tmp_path / str(t is digits), seeds=1) for t in (digits, spoilt)]
-    weights = [torch.load(r.weights[0], weights_only=True) for r in runs]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert runs[0].accuracies != runs[1].accuracies
+    one, two = train("one", seeds=1), train("two", spoilt, seeds=1)
+    (a,), (b,) = weights_of(one), weights_of(two)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert one.values != two.values
 
 
-def test_what_is_refused(front, best, digits, tmp_path):
-    with pytest.raises(RunError, match="seeds must be at least 1, got 0"):
+def test_what_a_run_is_searched_for_is_what_is_told(front, best, train):
+    config = dataclasses.replace(front.config, objectives=("n_params", "loss"))
+    found = train(config=config, seeds=1, epochs=1)
+    assert found.metric.name == "loss"
+    assert found.mean == found.seeds[0].scores["loss"]
+    assert found.searched == best.record.scores["loss"]
+    prices_alone = dataclasses.replace(front.config, objectives=("n_params",))
+    assert train("prices", config=prices_alone, seeds=1, epochs=1).metric.name == "accuracy"
+
+
+def test_what_is_refused(best, digits, train, tmp_path):
+    with pytest.raises(NasError, match="seeds must be an integer of at least 1, got 0"):
         best.retrain(seeds=0)
-    without = dataclasses.replace(digits, _test=None)
+    with pytest.raises(NasError, match="epochs must be an integer of at least 1, got 0"):
+        best.retrain(epochs=0)
+    with pytest.raises(NasError, match="workers must be an integer from 1 to 1,000, got 0"):
+        best.retrain(workers=0)
     with pytest.raises(DataError, match="no test set"):
-        retrain(front.config, best.record, without, tmp_path / "r")
-    assert not (tmp_path / "r").exists()
-    best.retrain(seeds=1, epochs=1)
-    with pytest.raises(RunError, match=rf"trial {best.record.number} was retrained already"):
-        best.retrain(seeds=1, epochs=1)
-    assert len(best.retrain(seeds=2, epochs=1, overwrite=True).accuracies) == 2
+        train(task=dataclasses.replace(digits, _test=None))
+    assert not (tmp_path / "one").exists()
 
 
-def test_a_retraining_that_fails_leaves_the_earlier_one(front, best):
-    best.retrain(seeds=1, epochs=1)
-    folder = front.folder.retrained_trial(best.record.number)
-    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+# --- interrupted, and again -----------------------------------------------------------------------------------------
 
-    def stop(seed, log):
-        raise KeyboardInterrupt
 
+class Struck(Unwatched):
+    """Interrupts after so many epochs, and notes which were told."""
+
+    def __init__(self, after: int | None = None) -> None:
+        self.epochs: list[tuple[int, int, float]] = []
+        self.failures: dict[int, str] = {}
+        self._after = after
+
+    def epoch(self, trial, seed, log):
+        self.epochs.append((trial, seed, log.epochs))
+        if len(self.epochs) == self._after:
+            raise KeyboardInterrupt
+
+    def failed(self, trial, reason):
+        self.failures[trial] = reason
+
+
+@pytest.fixture
+def at_every_epoch(monkeypatch):
+    """A checkpoint at the end of every epoch, however short that is."""
+    monkeypatch.setattr(drive, "_CHECKPOINT_S", 0.0)
+
+
+def test_it_goes_on_from_the_last_checkpoint_to_the_same_end(train, at_every_epoch, tmp_path):
+    whole = train("whole", seeds=2, epochs=4)
+    again = partial(train, "broken", seeds=2, epochs=4)
+    for after in (3, 3):  # in the third epoch of the first seed; then in the first one of the second
+        with pytest.raises(KeyboardInterrupt):
+            again(watcher=Struck(after))
+        assert not (tmp_path / "broken/retrained.csv").exists()
+    assert not list((tmp_path / "broken/retrained").glob(".*")), "no lock, no data"
+    rest = Struck()
+    found = again(watcher=rest)
+    assert [(seed, epoch) for _, seed, epoch in rest.epochs] == [(1, float(e)) for e in (1, 2, 3, 4)]
+    assert_same(whole, found)
+    assert found.train_seconds > 0
+    assert not list(found.folder.glob("unfinished*"))
+
+
+def test_a_damaged_checkpoint_costs_time_and_changes_nothing(train, at_every_epoch, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        retrain(front.config, best.record, front.task, folder, overwrite=True, on_epoch=stop)
+        train("broken", seeds=1, epochs=3, watcher=Struck(3))
+    (state,) = (tmp_path / "broken").rglob("paused-0.pt")
+    state.write_bytes(state.read_bytes()[:-7])
+    rest = Struck()
+    found = train("broken", seeds=1, epochs=3, watcher=rest)
+    assert len(rest.epochs) == 3
+    assert_same(train("whole", seeds=1, epochs=3), found)
+
+
+class Killed(BaseException):
+    """What no handler of ours expects."""
+
+
+def test_killed_at_any_file_it_is_whole_or_goes_on(train, monkeypatch, tmp_path):
+    """Before each file that is put in place, one after the other; an earlier retraining is there all the time."""
+    first, second = train("spare", seeds=2, epochs=1), train("other", seeds=1, epochs=2)
+    run, replace = tmp_path / "run", Path.replace
+    left = 0
+
+    def struck(self, target):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        return replace(self, target)
+
+    for moment in range(100):
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(tmp_path / "spare", run)
+        left = moment
+        monkeypatch.setattr(Path, "replace", struck)
+        try:
+            train("run", seeds=1, epochs=2, overwrite=True)
+        except Killed:
+            monkeypatch.setattr(Path, "replace", replace)
+        else:
+            break
+        kept = read_retrained(run / "retrained" / first.folder.name)
+        assert kept.values in (first.values, second.values), "what is told is one retraining or the other"
+        begun = list(run.rglob("plan.json"))
+        found = train("run", seeds=1, epochs=2, overwrite=not begun and kept.epochs == 1)
+        assert_same(second, found)
+        assert snapshot(found.folder).keys() == snapshot(second.folder).keys()
+    assert 8 < moment < 50, "there is more than that to be struck at"
+
+
+# --- again, with something else ---------------------------------------------------------------------------------
+
+
+def test_what_is_finished_is_not_trained_again(front, best):
+    first = best.retrain(seeds=2, epochs=2)
+    before = snapshot(front.folder.path)
+    for options in ({"seeds": 2, "epochs": 2}, {"seeds": 1}, {"seeds": 2}):
+        epochs = []
+        again = best.retrain(**options, on_epoch=lambda seed, log, told=epochs: told.append(seed))
+        assert (again.values, epochs) == (first.values, [])
+    assert snapshot(front.folder.path) == before
+
+
+def test_more_seeds_are_added_to_those_that_are_there(train):
+    whole = train("whole", seeds=3, epochs=2)
+    train("grown", seeds=1, epochs=2)
+    rest = Struck()
+    grown = train("grown", seeds=3, watcher=rest)
+    assert {seed for _, seed, _ in rest.epochs} == {1, 2}
+    assert grown.epochs == 2, "what is not said is as before"
+    assert_same(whole, grown)
+
+
+def test_other_settings_are_refused_with_the_remedy(train, digits, at_every_epoch, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(seeds=2, epochs=3, watcher=Struck(4))
+    before = snapshot(tmp_path)
+    with pytest.raises(RunError, match=r"is half-way through .*\n  training\.epochs: 2 instead of 3\n.*--overwrite"):
+        train(seeds=2, epochs=2)
+    x, y = digits._test
+    other = dataclasses.replace(digits, _test=(x[:-1], y[:-1]))
+    with pytest.raises(RunError, match="other test data"):
+        train(task=other, seeds=2)
+    other = dataclasses.replace(digits, x_train=digits.x_train[:-9], y_train=digits.y_train[:-9])
+    with pytest.raises(RunError, match="other training data"):
+        train(task=other, seeds=2)
+    assert snapshot(tmp_path) == before
+    assert train(seeds=2).epochs == 3
+    with pytest.raises(RunError, match="was retrained already, with something else"):
+        train(seeds=2, epochs=2)
+    assert train(seeds=1, epochs=2, overwrite=True).epochs == 2
+    assert [p.name for p in (tmp_path / "one").rglob("seed-*.pt")] == ["seed-0.pt"]
+
+
+def test_a_retraining_that_fails_leaves_the_earlier_one(front, best, train, tmp_path):
+    train(seeds=1, epochs=1)
+    before = snapshot(tmp_path / "one")
+    with pytest.raises(KeyboardInterrupt):
+        train(overwrite=True, watcher=Struck(1))
     values = best.record.arch.values | {"training.optimizer.sgd.lr": 1e12}
     diverging = dataclasses.replace(best.record, arch=front.config.space.architecture(values))
-    with pytest.raises(TrialFailed, match="diverged"):
-        retrain(front.config, diverging, front.task, folder, overwrite=True)
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    with pytest.raises(TrialFailed, match=rf"trial {best.record.number}: seed 1: diverged"):
+        train(record=diverging, overwrite=True)
+    assert snapshot(tmp_path / "one") == before
+
+
+def test_a_retraining_of_version_0_1_0_is_only_replaced(best, front):
+    folder = front.folder.retrained_trial(best.record.number)
+    folder.mkdir(parents=True)
+    kept = {"trial": best.record.number, "test_samples": 9, "test_accuracies": [0.5], "test_losses": [1.0], "epochs": 4}
+    (folder / "retrained.json").write_text(json.dumps({**kept, "searched_validation_accuracy": 0.5}))
+    with pytest.raises(RunError, match=r"by version 0\.1\.0.*--overwrite does it again"):
+        best.retrain(seeds=1, epochs=1)
+    assert best.retrain(seeds=1, epochs=1, overwrite=True).n_test == 359
+
+
+def test_a_damaged_result_is_told_before_any_training_and_can_be_replaced(best, front):
+    best.retrain(seeds=1, epochs=1)
+    path = front.folder.retrained_trial(best.record.number) / "retrained.json"
+    path.write_text("{}")
+    other = next(m for m in front if m.record.number != best.record.number)
+    for member in (best, other):
+        with pytest.raises(RunError, match=r"retrained\.json: not a retraining of ours"):
+            member.retrain(seeds=1, epochs=1)
+    assert best.retrain(seeds=1, epochs=1, overwrite=True).n_test == 359
+
+
+def test_two_at_a_time_in_one_run_are_refused(best, front):
+    front.folder.retrained.mkdir()
+    with (
+        FileLock(front.folder.retrained / ".lock"),
+        pytest.raises(RunError, match="another retraining is at work in this run"),
+    ):
+        best.retrain(seeds=1, epochs=1)
+    assert len(best.retrain(seeds=1, epochs=1).seeds) == 1
+
+
+# --- several networks -----------------------------------------------------------------------------------------------
+
+
+def test_the_front_and_its_table(front):
+    told = Struck()
+    models = front.retrain(seeds=2, epochs=1, watcher=told)
+    assert [m.trial for m in models] == [m.record.number for m in front]
+    assert len(told.epochs) == 2 * len(front)
+    rows = list(csv.DictReader((front.folder.path / "retrained.csv").read_text().splitlines()))
+    assert {int(row["trial"]) for row in rows} == {m.trial for m in models}
+    means = [float(row["test_accuracy"]) for row in rows]
+    assert means == sorted(means, reverse=True)
+    by_trial = {int(row["trial"]): row for row in rows}
+    for model in models:
+        row = by_trial[model.trial]
+        low, high = model.interval
+        assert (float(row["test_accuracy_low"]), float(row["test_accuracy_high"])) == (low, high)
+        assert float(row["latency_ms_low"]) <= float(row["latency_ms"]) <= float(row["latency_ms_high"])
+        assert int(row["n_params"]) == model.member.metrics["n_params"]
+        assert (front.folder.path / row["weights"]).exists()
+        assert model.member.retrained == read_retrained(model.folder)
+    assert len(front.retrain([front[0]], seeds=1)) == 1, "as it is"
+    assert len((front.folder.path / "retrained.csv").read_text().splitlines()) == 1 + len(front), "all of the run"
+
+
+def test_one_that_fails_does_not_stop_the_others(front, best):
+    values = best.record.arch.values | {"training.optimizer.sgd.lr": 1e12}
+    bad = dataclasses.replace(best.record, number=77, arch=front.config.space.architecture(values))
+    told = Struck()
+    found = retrain(front.config, [bad, best.record], front.task, front.folder, seeds=2, epochs=1, watcher=told)
+    assert [one.trial for one in found] == [best.record.number]
+    assert told.failures.keys() == {77}
+    assert "diverged" in told.failures[77]
+    assert not front.folder.retrained_trial(77).exists()
+
+
+def test_a_process_that_dies_once_is_replaced_and_twice_is_the_networks_own_fault(train, monkeypatch, at_every_epoch):
+    whole = train("whole", seeds=2, epochs=2)
+
+    class Dying(drive.Here):
+        deaths = 1
+        died = 0
+
+        def wait(self, timeout_s=None):
+            job = self._jobs[0]
+            if job.seed == 1 and job.rung == 1 and Dying.died < Dying.deaths:
+                Dying.died += 1
+                self._jobs.popleft()
+                return (Outcome(number=job.number, rung=job.rung, ended="died", reason="its process ended by SIGKILL"),)
+            return super().wait(timeout_s)
+
+    monkeypatch.setattr(drive, "Here", Dying)
+    assert_same(whole, train("once", seeds=2, epochs=2))
+    assert Dying.died == 1
+    Dying.deaths, Dying.died = 2, 0
+    with pytest.raises(TrialFailed, match="seed 2: its process ended by SIGKILL"):
+        train("twice", seeds=2, epochs=2)
+
+
+@pytest.mark.slow
+def test_workers_change_nothing_and_go_on_with_what_another_number_began(train, at_every_epoch, tmp_path):
+    """In processes of their own: their weights are those of this one."""
+    whole = train("whole", seeds=3, epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        train("apart", seeds=3, epochs=3, workers=1, watcher=Struck(2))
+    rest = Struck()
+    found = train("apart", seeds=3, epochs=3, workers=2, watcher=rest)
+    assert_same(whole, found)
+    assert (found.trial, 0, 1.0) not in rest.epochs, "that was done before"
+    assert {seed for _, seed, _ in rest.epochs} == {0, 1, 2}
+    assert not list((tmp_path / "apart/retrained").glob(".*"))
+
+
+# --- a time limit ---------------------------------------------------------------------------------------------------
+
+
+def timed(front, epoch_seconds: float, number: int = 3) -> TrialRecord:
+    return dataclasses.replace(front[0].record, number=number, epoch_seconds=epoch_seconds)
+
+
+def test_the_epochs_that_fit_by_hand(front):
+    """100 s, nine tenths of them in two turns: 45 s each, of epochs that take 2.5 s on 1,250 samples for 2 on 1,000."""
+    fit = partial(epochs_that_fit, larger=1.25, workers=1, limit_s=100.0)
+    assert fit(timed(front, 2.0), trainings=2) == 18
+    assert fit(timed(front, 9.0), trainings=2) == 4
+    assert fit(timed(front, 2.0), trainings=2, most=7) == 7
+    assert fit(timed(front, 1e-6), trainings=2) == 300
+    assert fit(timed(front, 2.0), trainings=5, workers=4, limit_s=106.0) == 18, "two turns, after a start of 6 s"
+
+
+def test_a_time_limit_that_leaves_no_epoch_says_what_would(front):
+    fit = partial(epochs_that_fit, larger=1.0, trainings=3, workers=1)
+    with pytest.raises(NasError, match=r"trial 3: an epoch takes 1 min 00 s; of 10 s .*\n  give 3 min 20 s at least"):
+        fit(timed(front, 60.0), limit_s=10.0)
+    assert fit(timed(front, 60.0), limit_s=200.0) == 1
+    with pytest.raises(NasError, match="how long an epoch of it takes is not known"):
+        fit(timed(front, 0.0), limit_s=10.0)
+
+
+def test_a_time_limit_chooses_the_epochs_once(front, train):
+    found = train(record=timed(front, 1.0), seeds=1, time_limit_s=6.0)
+    assert 1 <= found.epochs < 6
+    assert train(record=timed(front, 2.0), seeds=1, time_limit_s=6.0).epochs == found.epochs, "as it was begun"
+    assert train(record=timed(front, 2.0), seeds=1).epochs == found.epochs
+    with pytest.raises(RunError, match=r"training\.epochs: \d+ instead of"):
+        train(record=timed(front, 0.1), seeds=1, time_limit_s=12.0)
+
+
+# --- the model and its card -----------------------------------------------------------------------------------------
+
+
+def test_a_model_is_exported_as_it_was_judged(front, best, tmp_path):
+    model = best.retrain(seeds=1, epochs=1)
+    shipped = model.export(tmp_path / "model.onnx")
+    assert (shipped.weights, shipped.trial) == ("retrained", best.record.number)
+    assert sum(p.numel() for p in model.network().parameters()) == best.metrics["n_params"]
+
+
+def test_the_card_says_what_was_found(front, best):
+    model = best.retrain(seeds=2, epochs=1)
+    card = json.loads((model.folder / "model_card.json").read_text())
+    assert card["metrics"]["test_mean"] == model.mean
+    assert card["metrics"]["test_interval_95"] == list(model.interval)
+    own = card["metrics"]["of_these_weights"]
+    assert sum(map(sum, own["confusion"])) == model.n_test
+    right = own["accuracy_by_class"]
+    assert right["3"] == own["confusion"][3][3] / sum(own["confusion"][3])
+    assert card["data"]["trained_on"] == 1438
+    assert card["architecture"]["parameters"] == dict(best.record.arch.values)
+    assert card["prices"]["measured"]["latency_ms"]["target"] == "onnxruntime"
+    assert card["budgets"] == [{"budget": "n_params<=2000", "value": best.metrics["n_params"], "kept": True}]
+    page = (model.folder / "model_card.md").read_text()
+    for said in (
+        f"{model.mean:.4f}",
+        best.summary,
+        "n_params<=2000: kept",
+        "nas export",
+        "## Intended use",
+        "0 | 1 | 2",
+    ):
+        assert said in page
+    assert not re.search(r"\bnan\b", page, re.IGNORECASE)
+    assert str(front.folder.path.parent) not in page + json.dumps(card), "no path of this machine"
+
+
+def test_what_the_user_wrote_into_a_card_is_kept(best):
+    model = best.retrain(seeds=1, epochs=1)
+    page = model.folder / "model_card.md"
+    asked = next(line for line in page.read_text().splitlines() if line.startswith("To be written"))
+    page.write_text(page.read_text().replace(asked, "For sorting post, by a person."))
+    best.retrain(seeds=2)
+    again = page.read_text()
+    assert "For sorting post, by a person." in again
+    assert "mean of 2 seeds" in again
+    assert not list(page.parent.glob("model_card.edited*"))
+    page.write_text(edited := again.replace("## Data", "## Our data"))
+    best.retrain(seeds=3)
+    assert (page.parent / "model_card.edited-001.md").read_text() == edited
+    assert "For sorting post, by a person." in page.read_text()
+    assert "## Data" in page.read_text()

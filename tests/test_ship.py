@@ -73,7 +73,7 @@ def test_retrained_weights_come_before_searched_ones(front, digits, tmp_path):
     assert member.export(tmp_path / "retrained.onnx").weights == "retrained"
     x, y = digits.test()
     right = outputs(tmp_path / "retrained.onnx", x).argmax(1) == y.numpy()
-    assert right.mean() == pytest.approx(found.accuracies[0], abs=1 / len(y)), "those of seed 0"
+    assert right.mean() == pytest.approx(found.values[0], abs=1 / len(y)), "those of seed 0"
     assert not np.allclose(outputs(tmp_path / "searched.onnx", x[:2]), outputs(tmp_path / "retrained.onnx", x[:2]))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+import dataclasses
+import inspect
+from functools import partial
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, get_args, get_origin, get_type_hints
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.registry import Registry
 from nas.shapes import Layout, Shape, layout
@@ -53,8 +56,58 @@ class Head(Protocol):
     def forward(self, x: Tensor) -> Tensor: ...
 
 
-BLOCKS = Registry[type[Block]]("block")
-HEADS = Registry[type[Head]]("head")
+_EXAMPLE = "\n      @dataclass(frozen=True, kw_only=True)\n      class Config:\n          width: int = 32"
+
+
+def check_class(arguments: tuple[str, ...], name: str, part: Any) -> None:
+    """Check what can be seen of a part before it is made: its kind, `takes`, `Config` and constructor.
+
+    Args:
+        arguments: of the constructor, behind `self`.
+    Raises:
+        ValueError: naming what breaks the contract, and what to write.
+    """
+    if not (isinstance(part, type) and issubclass(part, nn.Module)):
+        raise ValueError(f"must be a class that inherits torch.nn.Module, got {part!r}")
+    takes = getattr(part, "takes", None)
+    if takes not in (*get_args(Layout), "any"):
+        raise ValueError(
+            f"takes must be 'map' (C, H, W), 'tokens' (T, C), 'vector' (F,) or 'any', got {takes!r}; in the class "
+            'write takes = "map"'
+        )
+    config = getattr(part, "Config", None)
+    if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
+        raise ValueError(f"Config must be a dataclass of its fields, got {config!r}; in the class write{_EXAMPLE}")
+    if not config.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # of every dataclass
+        raise ValueError("Config must be frozen, since configs are compared and kept; write @dataclass(frozen=True)")
+    try:
+        kinds = get_type_hints(config)
+    except Exception as error:  # whatever an annotation does
+        raise ValueError(f"Config: its annotations cannot be read: {error}") from None
+    for field in dataclasses.fields(config):
+        kind = kinds[field.name]
+        if kind not in (int, float, bool, str) and get_origin(kind) is not Literal:
+            said = getattr(kind, "__name__", str(kind))
+            raise ValueError(
+                f"Config.{field.name} is of type {said}; a field is an int, float, bool, str or Literal, as a space "
+                "can write it"
+            )
+        if field.default is dataclasses.MISSING:
+            raise ValueError(
+                f"Config.{field.name} has no default, and a space may leave it out; write e.g. "
+                f"{field.name}: {getattr(kind, '__name__', 'str')} = {_DEFAULTS.get(kind, '...')}"
+            )
+    found = [p.name for p in inspect.signature(part).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if len(found) != len(arguments):
+        raise ValueError(
+            f"its constructor takes ({', '.join(found)}); write def __init__(self, {', '.join(arguments)}) -> None"
+        )
+
+
+_DEFAULTS = {int: 32, float: 0.0, bool: False, str: '""'}
+
+BLOCKS = Registry[type[Block]]("block", partial(check_class, ("in_shape", "config")))
+HEADS = Registry[type[Head]]("head", partial(check_class, ("in_shape", "n_outputs", "config")))
 
 
 def config_class(part: type[Block] | type[Head]) -> type[Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import torch
+from torch import nn
 
 from nas.blocks import BLOCKS, HEADS
-from nas.build.network import build
+from nas.build.network import Step, build
 from nas.errors import BuildError, NasError, SpaceError
 from nas.registry import Registry
 from nas.shapes import Shape, layout
@@ -18,6 +20,8 @@ LAYOUTS = {"image": "map", "sequence": "tokens", "vector": "vector"}
 SECTIONS: dict[str, Registry] = {"stem": BLOCKS, "body": BLOCKS, "head": HEADS}
 
 _SAMPLES = 50
+
+_OWN = "\n  one of your own is known where its file is named: --plugin FILE.py"
 
 
 def check_parts(space: Space, section: str, table: Registry) -> None:
@@ -38,7 +42,8 @@ def check_parts(space: Space, section: str, table: Registry) -> None:
         try:
             part = table[name]
         except NasError as error:
-            raise SpaceError(f"{space.where(path)}: {error}") from None
+            own = _OWN if table in (BLOCKS, HEADS) else ""
+            raise SpaceError(f"{space.where(path)}: {error}{own}") from None
         check_fields(space, path, name, fields.fields, getattr(part, "Config", part))
 
 
@@ -61,6 +66,7 @@ def check_buildable(space: Space, in_shape: Shape, n_outputs: int, seed: int = 0
     """
     if layout(in_shape) != LAYOUTS[space.input]:
         raise SpaceError(f"{space.name}: the space is for input: {space.input}, and the data have shape {in_shape}")
+    check_own(space, in_shape, n_outputs, seed)
     rng = np.random.default_rng(seed)
     reasons: Counter[str] = Counter()
     for _ in range(_SAMPLES):
@@ -72,3 +78,50 @@ def check_buildable(space: Space, in_shape: Shape, n_outputs: int, seed: int = 0
             return
     common = "\n".join(f"  {n} of {_SAMPLES}: {reason}" for reason, n in reasons.most_common(3))
     raise SpaceError(f"{space.name}: none of {_SAMPLES} random architectures can be built on {in_shape}:\n{common}")
+
+
+def check_own(space: Space, in_shape: Shape, n_outputs: int, seed: int = 0) -> None:
+    """Run each block and head of a user's own once, as far as 50 random architectures hold them.
+
+    Raises:
+        SpaceError: one does not give what it promises, or fails; names it with its fields, and what to do.
+    """
+    waiting = {
+        name
+        for section, table in SECTIONS.items()
+        if section in space.root.fields
+        for _, name, _ in parts(space.root.fields[section], section)
+        if table.own(name)
+    }
+    rng = np.random.default_rng(seed)
+    for _ in range(_SAMPLES):
+        if not waiting:
+            return
+        try:
+            network = build(space, space.sample(rng), in_shape, n_outputs)
+        except (BuildError, RuntimeError, MemoryError):
+            continue  # `check_buildable` tells of these
+        for step, module in zip(network.steps, network.modules_in_order, strict=True):
+            if step.name in waiting:
+                _run(space, step, module)
+                waiting.discard(step.name)
+
+
+def _run(space: Space, step: Step, module: nn.Module) -> None:
+    """Run a part on a batch of two."""
+    hint = "'nas check' with its file says more"
+    x = torch.randn(2, *step.in_shape, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.random.fork_rng(devices=()), torch.no_grad():
+            y = module.eval()(x)
+    except Exception as error:  # whatever a user's forward raises
+        what = " ".join(str(error).split())
+        raise SpaceError(
+            f"{space.name}: {step}: its forward fails: {type(error).__name__}: {what}\n  {hint}"
+        ) from error
+    found = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
+    if found != (2, *step.out_shape):
+        raise SpaceError(
+            f"{space.name}: {step}: for a batch of 2 forward gives {found}, and {(2, *step.out_shape)} is promised\n"
+            f"  set self.out_shape to what forward gives, without the batch axis; {hint}"
+        )

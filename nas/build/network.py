@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,8 +30,7 @@ class Step:
     out_shape: Shape
 
     def __str__(self) -> str:
-        fields = ", ".join(f"{k}={v}" for k, v in _fields(self.config).items())
-        return f"{self.path}: {self.name}({fields}) {self.in_shape} -> {self.out_shape}"
+        return f"{self.path}: {self.name}({_said(self.config)}) {self.in_shape} -> {self.out_shape}"
 
 
 class Network(nn.Module):
@@ -79,10 +79,25 @@ def build_tree(tree: dict[str, Tree], in_shape: Shape, n_outputs: int) -> Networ
 
     def make(part: Any, *arguments: Any) -> Shape:
         modules.append(part(*arguments))
-        return cast(Shape, getattr(modules[-1], "out_shape", (n_outputs,)))  # a head has none
+        return (n_outputs,) if len(arguments) == 3 else promised_shape(modules[-1])  # a head is told how many
 
     steps = walk_tree(tree, in_shape, n_outputs, make)
     return Network(modules, steps)
+
+
+def promised_shape(block: nn.Module) -> Shape:
+    """Return the shape that a block says it gives, without the batch axis.
+
+    Raises:
+        ValueError: it says none.
+    """
+    shape = getattr(block, "out_shape", None)
+    if not (isinstance(shape, tuple) and 1 <= len(shape) <= 3 and all(type(n) is int and n > 0 for n in shape)):
+        raise ValueError(
+            f"out_shape must be (C, H, W), (T, C) or (F,), whole numbers above 0, got {shape!r}; set self.out_shape in "
+            "__init__, without the batch axis"
+        )
+    return shape
 
 
 def walk_tree(tree: dict[str, Tree], in_shape: Shape, n_outputs: int, make: Callable[..., Shape]) -> tuple[Step, ...]:
@@ -106,6 +121,12 @@ def walk_tree(tree: dict[str, Tree], in_shape: Shape, n_outputs: int, make: Call
             out_shape = make(part, shape, *arguments)
         except ValueError as error:
             raise BuildError(f"{path}: {name} on {shape}: {error}") from None
+        except Exception as error:
+            if f"{part.__module__}.".startswith("nas."):
+                raise
+            at = traceback.extract_tb(error.__traceback__)[-1]  # whatever a block of a user's own raises
+            what = f"{type(error).__name__}: {error} ({at.filename}, line {at.lineno})"
+            raise BuildError(f"{path}: {name}({_said(config)}) on {shape}: {what}") from error
         steps.append(Step(path, name, config, shape, out_shape))
         shape = out_shape
 
@@ -154,6 +175,10 @@ def _configured(table: Registry, path: str, name: str, fields: dict[str, Any]) -
         return part, part.Config(**fields)
     except (NasError, ValueError, TypeError) as error:
         raise BuildError(f"{path}: {name}: {error}") from None
+
+
+def _said(config: Any) -> str:
+    return ", ".join(f"{field}={value}" for field, value in _fields(config).items())
 
 
 def _fields(config: Any) -> dict[str, Any]:

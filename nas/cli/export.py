@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.group import data_options, say_notices
+from nas.cli.group import data_options, pick_option, plugin_option, say_notices, say_plugins
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", type=click.Path())
-@click.option("--pick", metavar="RULE", help="Which network; see nas front --help.  [default: knee]")
+@pick_option("Which network; see nas front --help; repeat for several.  [default: knee]")
 @click.option("--front", "whole", is_flag=True, help="Every network of the front.")
 @click.option(
     "--format",
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(),
-    help="The file; with --front or several formats the folder of the files.  [default: RUN/exports]",
+    help="The file; with --front, several --pick or --format the folder of the files.  [default: RUN/exports]",
 )
 @click.option(
     "--quantize",
@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @data_options
+@plugin_option
 def export(
     run: str,
-    pick: str | None,
+    picks: tuple[str, ...],
     whole: bool,
     formats: tuple[str, ...],
     out: str | None,
@@ -67,13 +68,15 @@ def export(
     from nas.ship import in_the_way
     from nas.tables import print_shipped
 
-    if whole and pick is not None:
+    if whole and picks:
         raise click.UsageError("--pick and --front exclude each other")
     found = Front.load(run, data=data, data_root=data_root)
-    members = found.members if whole else [found.pick(pick or "knee")]
+    say_plugins(found)
+    members = found.members if whole else found.pick_all(picks or ["knee"])
     if not members:
         raise NasError(f"{run}: there is no front to export")
-    jobs = _jobs(found, members, dict.fromkeys(formats or ("onnx",)), quantize, out, whole)
+    several = whole or len(picks) > 1 or len(formats) > 1
+    jobs = _jobs(found, members, dict.fromkeys(formats or ("onnx",)), quantize, out, several)
     taken = [path for job in jobs for path in in_the_way(job.format, job.path)]
     if taken and not overwrite:
         raise NasError(f"{taken[0]} exists already; --overwrite replaces it")
@@ -96,12 +99,11 @@ def _jobs(
     formats: dict[str, None],
     quantize: Precision | None,
     out: str | None,
-    whole: bool,
+    several: bool,
 ) -> list[Job]:
-    """Return the files to be written, network by network."""
+    """Return the files to be written, network by network; `several`: `out` is a folder, however many they are."""
     from nas.ship import Job, exported_path
 
-    several = whole or len(formats) > 1
     if out is not None and several and Path(out).exists() and not Path(out).is_dir():
         raise NasError(f"{out} is a file, and several files go into a folder; name one with --out")
     jobs = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +12,7 @@ import click
 from nas.errors import NasError
 
 if TYPE_CHECKING:
-    from nas.api import Member
+    from nas.api import Front, Member
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -19,14 +20,108 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def data_options(command: _Command) -> _Command:
     """Let a command be told where the data of a run are now."""
     root = click.option("--data-root", metavar="DIR", help="Folder of named data sets.  [default: the search's]")
-    data = click.option("--data", help="Where the run's data are now; the same data.  [default: where they were]")
+    help_text = "Where the run's data are now; a function that makes them is named again.  [default: where they were]"
+    data = click.option("--data", metavar="SPEC", help=help_text)
     return data(root(command))
+
+
+def plugin_option(command: _Command) -> _Command:
+    """Let a command be given parts of the user's own, before anything else of it is looked at."""
+
+    def load(ctx: click.Context, option: click.Parameter, specs: tuple[str, ...]) -> None:
+        if specs and not ctx.resilient_parsing:
+            from nas import plugins
+
+            for spec in specs:
+                plugins.load(spec)
+
+    return click.option(
+        "--plugin",
+        multiple=True,
+        metavar="FILE.py|MODULE",
+        is_eager=True,
+        expose_value=False,
+        callback=load,
+        help="Blocks, samplers, runtimes, data sets, objectives of your own (docs/plugins.md); repeat for several.",
+    )(command)
+
+
+def given_plugins() -> str:
+    """Return the options that name the plugins of this process again, a blank in front of each."""
+    from nas import plugins
+
+    return "".join(f" --plugin {shlex.quote(plugin.spec)}" for plugin in plugins.loaded())
+
+
+def say_plugins(found: Front) -> None:
+    """Say which plugins have changed since a run was made.
+
+    Raises:
+        RunError: one is not loaded.
+    """
+    for line in found.changed_plugins():
+        click.echo(line, err=True)
+
+
+DATA = "a named data set, a .npz file, a folder of images, a .ts file, or mine.py:function (docs/data.md)"
+
+"""What `--data` may be, in a few words."""
+
+READING = ("data", "data_root", "resolution", "channels", "length")
+"""The names of `reading_options`."""
+
+
+def _number(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def reading_options(command: _Command) -> _Command:
+    """Let a command be told what data to read, and what is done to them on the way."""
+    for option in (
+        click.option(
+            "--length",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Cut sequences at the end, or pad them there with zeros, to N steps.",
+        ),
+        click.option(
+            "--channels", type=click.Choice(["1", "3"]), callback=_number, help="Make images grey (1) or RGB (3)."
+        ),
+        click.option(
+            "--resolution",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Resize images to N x N: the shorter side, then the centre.",
+        ),
+        click.option("--data-root", metavar="DIR", help="Folder of named data sets.  [default: data]"),
+        click.option("--data", metavar="SPEC", help=f"What to learn: {DATA}.  [default: digits]"),
+    ):
+        command = option(command)
+    return command
 
 
 def targets_option(help_text: str) -> Callable[[_Command], _Command]:
     """Let a command be told on which targets to measure."""
     setting = "RUNTIME[:SETTING=VALUE,...]"
     return click.option("--target", "--runtime", "targets", multiple=True, metavar=setting, help=help_text)
+
+
+def pick_option(help_text: str) -> Callable[[_Command], _Command]:
+    """Let a command be told which networks of a run, by rules."""
+    return click.option("--pick", "picks", multiple=True, metavar="RULE", help=help_text)
+
+
+RULES = """RULE is one of these, and a limit may stand behind all but the last:
+
+\b
+    knee                     where a little less of one objective begins to cost much of another
+    best:OBJECTIVE           the best in one figure
+    closest                  nearest to having the best of every objective
+    closest:accuracy=0.95,latency_ms=0.5    nearest to these values; what is better counts as met
+    trial:NUMBER             that trial, on the front or not
+    'best:accuracy where latency_ms<=1 and n_params<=50k'
+"""
+"""Of the help of a command."""
 
 
 class Commands(click.Group):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nas.cli.group import data_options, targets_option
+from nas.cli.group import data_options, pick_option, plugin_option, say_plugins, targets_option
 from nas.errors import NasError
 
 
@@ -16,15 +16,16 @@ from nas.errors import NasError
 @targets_option(
     "Where to measure, e.g. openvino:threads=2; repeat for several.  [default: the run's own, or onnxruntime]"
 )
-@click.option("--pick", metavar="RULE", help="Of a run: only the network of this rule; see nas front --help.")
+@pick_option("Of a run: only the network of this rule; see nas front --help; repeat for several.")
 @click.option("--front", "whole", is_flag=True, help="Of a run: every network of the front.  [default]")
 @click.option("--shape", metavar="SIZES", help="Of a file that leaves axes open: one sample, e.g. 3,32,32.")
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write the table as CSV here.")
 @data_options
+@plugin_option
 def measure(
     what: str,
     targets: tuple[str, ...],
-    pick: str | None,
+    picks: tuple[str, ...],
     whole: bool,
     shape: str | None,
     csv_path: str | None,
@@ -37,14 +38,14 @@ def measure(
     with what was measured beside them. On what was measured goes beside the CSV file, as .machine.json. Exit code 1
     where a network cannot be measured on a target.
     """
-    if whole and pick is not None:
+    if whole and picks:
         raise click.UsageError("--pick and --front exclude each other")
     if Path(what).is_dir() or not (Path(what).exists() or what.endswith(".onnx")):
         if shape is not None:
             raise click.UsageError("--shape is for ONNX files; a run knows the shape of its data")
-        _measure_run(what, targets, pick, csv_path, data, data_root)
+        _measure_run(what, targets, picks, csv_path, data, data_root)
         return
-    if whole or pick is not None or data is not None or data_root is not None:
+    if whole or picks or data is not None or data_root is not None:
         raise click.UsageError("--pick, --front, --data and --data-root are for runs, and this is a file")
     _measure_file(what, targets, shape, csv_path)
 
@@ -52,7 +53,7 @@ def measure(
 def _measure_run(
     run: str,
     targets: Sequence[str],
-    pick: str | None,
+    picks: tuple[str, ...],
     csv_path: str | None,
     data: str | None,
     data_root: str | None,
@@ -61,7 +62,8 @@ def _measure_run(
     from nas.tables import print_measured
 
     found = Front.load(run, data=data, data_root=data_root)
-    members = found.members if pick is None else [found.pick(pick)]
+    say_plugins(found)
+    members = found.pick_all(picks) if picks else found.members
     if not members:
         raise NasError(f"{run}: there is no front to measure")
     measured = found.measure(targets, members=members, csv=csv_path)

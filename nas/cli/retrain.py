@@ -2,54 +2,158 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.group import data_options, say_notices
+from nas.cli.group import RULES, data_options, pick_option, plugin_option, say_notices, say_plugins
+from nas.errors import NasError
 
 if TYPE_CHECKING:
-    from nas.training import EpochLog
+    from collections.abc import Sequence
+
+    from nas.api import Front, Member
+    from nas.retrain.result import Retrained, SeedResult
+    from nas.training.log import EpochLog
 
 _SAY_EVERY = 3.0
 """Seconds between two lines of a retraining."""
 
+_HELP = f"""Train networks of RUN on all data but the test set, with several seeds, and judge them on the test set.
 
-@click.command()
+Weights, figures and a model card go to RUN/retrained/trial-NUMBER, the table of all to RUN/retrained.csv. What is
+interrupted goes on when the command is given again; what is finished stays, and --seeds 5 after 3 adds two.
+
+{RULES}"""
+
+
+@click.command(help=_HELP)
 @click.argument("run", type=click.Path())
-@click.option("--pick", metavar="RULE", default="knee", show_default=True, help="Which network; see nas front --help.")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many trainings.")
+@pick_option("Which network, see above; repeat for several.  [default: knee]")
+@click.option("--front", "whole", is_flag=True, help="Every network of the front.")
+@click.option(
+    "--members", "n_members", type=click.IntRange(min=1), metavar="N", help="The N that together dominate most of it."
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Trainings of each network.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Of each training.  [default: 3 times the search's]")
-@click.option("--overwrite", is_flag=True, help="Do again what was done.")
+@click.option(
+    "-t",
+    "--time-limit",
+    metavar="TIME",
+    help="As many epochs (300 or --epochs at most) as let all trainings end within this: 90s, 15m, 1.5h.",
+)
+@click.option(
+    "-w",
+    "--workers",
+    type=click.IntRange(1, 1000),  # as nas.api.MOST_WORKERS, which is not loaded for --help
+    help="Processes that train, one core each.  [default: one for each core, or each GPU]",
+)
+@click.option("--overwrite", is_flag=True, help="Begin anew; what is finished stays until the new one is.")
 @data_options
+@plugin_option
 def retrain(
-    run: str, pick: str, seeds: int, epochs: int | None, overwrite: bool, data: str | None, data_root: str | None
+    run: str,
+    picks: tuple[str, ...],
+    whole: bool,
+    n_members: int | None,
+    seeds: int,
+    epochs: int | None,
+    time_limit: str | None,
+    workers: int | None,
+    overwrite: bool,
+    data: str | None,
+    data_root: str | None,
 ) -> None:
-    """Train one network of RUN on all data but the test set, with several seeds, and judge it on the test set."""
     from nas.api import Front
-    from nas.durations import readable
+    from nas.tables import print_retrained
 
-    def say(seed: int, log: EpochLog) -> None:
-        if time.monotonic() - said[0] > _SAY_EVERY:
-            said[0] = time.monotonic()
-            words = f"epoch {log.epochs:.3g}, training loss {log.train_loss:.4f}"
-            click.echo(f"seed {seed + 1} of {seeds}: {words}", err=True)
+    if (whole or n_members is not None) and picks:
+        raise click.UsageError("--pick excludes --front and --members, which take networks from the front")
+    found = Front.load(run, data=data, data_root=data_root)
+    say_plugins(found)
+    members = _chosen(found, picks, whole, n_members)
+    telling = _Telling(members, seeds)
+    try:
+        models = found.retrain(
+            members,
+            seeds,
+            epochs,
+            time_limit=time_limit,
+            workers=workers,
+            overwrite=overwrite,
+            watcher=telling,
+        )
+    except KeyboardInterrupt:
+        if telling.any_begun:
+            click.echo("what was trained is kept: the same command goes on from there, without --overwrite", err=True)
+        raise
+    print_retrained(models)
+    for model in models if len(models) == 1 else ():
+        click.echo(f"weights, figures, model card: {model.folder}", err=True)
+    click.echo(f"table: {found.folder.retrained_table}", err=True)
+    rules = " ".join(f"--pick trial:{one.trial}" for one in models)
+    click.echo(f"next: nas export {shlex.quote(run)} {rules}", err=True)
+    if telling.any_failed:
+        raise SystemExit(1)
 
-    said = [time.monotonic()]
-    member = Front.load(run, data=data, data_root=data_root).pick(pick)
-    click.echo(f"trial {member.record.number}: {member.summary}", err=True)
-    say_notices([member])
-    found = member.retrain(seeds=seeds, epochs=epochs, overwrite=overwrite, on_epoch=say)
-    low, high = found.interval
-    spread = f", 95 % interval [{low:.4f}, {high:.4f}]" if seeds > 1 else ": no interval"
-    folder = member.front.folder.retrained_trial(member.record.number)
-    click.echo(f"test accuracy    {found.mean:.4f} (mean of {seeds} seeds{spread})")
-    click.echo(f"test set         {found.n_test} samples, which know an accuracy to +-{found.sampling_error:.4f}")
-    click.echo(f"each seed        {', '.join(f'{a:.4f}' for a in found.accuracies)}")
-    share = member.record.share
-    then = f", after {100 * share:.3g} % of its training" if member.notice else ""
-    click.echo(f"in the search    {found.searched_accuracy:.4f} on validation data{then}")
-    click.echo(
-        f"{found.epochs} epochs each, {readable(found.train_seconds)} in all; weights and retrained.json in {folder}"
-    )
+
+def _chosen(found: Front, picks: Sequence[str], whole: bool, n: int | None) -> list[Member]:
+    """Return the networks that the options name.
+
+    Raises:
+        NasError: there is no front, or nothing fits a rule.
+    """
+    if not whole and n is None:
+        return found.pick_all(picks or ["knee"])
+    if not found.members:
+        raise NasError(f"{found.folder.path}: there is no front to retrain")
+    return list(found.members) if n is None else found.spread(n)
+
+
+class _Telling:
+    """Says on stderr how it goes; see `nas.retrain.Watcher`."""
+
+    def __init__(self, members: Sequence[Member], seeds: int) -> None:
+        self.any_failed = self.any_begun = False
+        self._members = {member.record.number: member for member in members}
+        self._seeds, self._said = seeds, time.monotonic()
+        self._epochs: dict[int, int] = {}
+
+    def begun(self, trial: int, epochs: int, n_seeds: int, known: int, resumed: bool) -> None:
+        """Say what is to be done, and what is there already."""
+        self.any_begun = True
+        self._epochs[trial] = epochs
+        member = self._members[trial]
+        words = f"trial {trial}: {member.summary}; {epochs} epochs, {n_seeds} seed" + ("s" if n_seeds > 1 else "")
+        if known >= n_seeds:
+            words += f": {known} are trained already; --overwrite trains them again"
+        elif resumed:
+            words += f"; goes on with what was kept, {known} of them trained"
+        click.echo(words, err=True)
+        say_notices([member])
+
+    def epoch(self, trial: int, seed: int, log: EpochLog) -> None:
+        """Say so now and then."""
+        if time.monotonic() - self._said > _SAY_EVERY:
+            self._said = time.monotonic()
+            words = f"epoch {log.epochs:.3g} of {self._epochs[trial]}, training loss {log.train_loss:.4f}"
+            click.echo(f"trial {trial}, seed {seed + 1} of {self._seeds}: {words}", err=True)
+
+    def judged(self, trial: int, result: SeedResult) -> None:
+        """Say how good a seed is."""
+        from nas.durations import readable
+        from nas.progress import figure
+
+        first = next(iter(result.scores))
+        words = f"test {first} {figure(first, result.scores[first])}, {readable(result.train_seconds)} of training"
+        click.echo(f"trial {trial}, seed {result.seed + 1} of {self._seeds}: {words}", err=True)
+
+    def done(self, found: Retrained) -> None:
+        """All is said at the end."""
+
+    def failed(self, trial: int, reason: str) -> None:
+        """Say why."""
+        self.any_failed = True
+        click.echo(f"trial {trial} failed: {reason}", err=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.cli.group import given_plugins, plugin_option, reading_options
 from nas.cli.numbers import large
 from nas.errors import NasError
 from nas.objectives import OBJECTIVES
@@ -26,20 +27,29 @@ DEFAULT_SECONDS = 180.0
 
 @click.command()
 @click.argument("space", required=False)
-@click.option("--data", help="digits, fashion_mnist, or a .npz file with x_train and y_train.  [default: digits]")
-@click.option("--data-root", metavar="DIR", help="Folder of data sets that come as files.  [default: data]")
+@reading_options
 @click.option("--download", is_flag=True, help="Fetch a named data set into --data-root if it is not there.")
-@click.option("--val-share", type=float, help="Share of the training data that judges candidates.  [default: 0.2]")
+@click.option(
+    "--val-share",
+    type=float,
+    help="Share of the training data that judges candidates.  [default: the data's own validation split, else 0.2]",
+)
 @click.option(
     "-o",
     "--objective",
     "objectives",
     multiple=True,
     metavar="NAME",
-    help=f"One of {', '.join(OBJECTIVES)}; repeat for several.  [default: accuracy, latency_ms]",
+    help=f"One of {', '.join(OBJECTIVES)}, or one of a --plugin; repeat for several.  [default: accuracy, latency_ms]",
 )
 @click.option(
     "-b", "--budget", "budgets", multiple=True, help="A hard limit, e.g. 'latency_ms<=2'; repeat for several."
+)
+@click.option(
+    "--enough",
+    multiple=True,
+    metavar="LIMIT",
+    help="What is good enough of an objective, e.g. 'latency_ms<=0.1'; better counts as that. Repeat for several.",
 )
 @click.option(
     "-n", "--trials", type=click.IntRange(min=1), help="End at so many trained networks, earlier ones included."
@@ -112,6 +122,13 @@ DEFAULT_SECONDS = 180.0
     "postgresql://USER@HOST/DATABASE (extra 'postgresql').",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out; what is not given is taken from it.")
+@click.option(
+    "--track",
+    multiple=True,
+    metavar="WHERE",
+    help="Follow it in tensorboard[:DIR] or mlflow[:URI] (extras of these names); repeat for several.",
+)
+@plugin_option
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and where the results are.")
 @click.option("-v", "--verbose", is_flag=True, help="A line for every trial.")
 def search(
@@ -125,6 +142,7 @@ def search(
     workers: int | None,
     executor: str,
     storage: str | None,
+    track: tuple[str, ...],
     download: bool,
     quiet: bool,
     verbose: bool,
@@ -140,6 +158,7 @@ def search(
     from nas.study.folder import RunFolder, next_folder
     from nas.study.loop import Limits
     from nas.study.session import open_search
+    from nas.trackers import Tracking
 
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other")
@@ -159,31 +178,37 @@ def search(
     else:
         config = StudyConfig(**chosen)
         folder = RunFolder(out if out is not None else next_folder(Path("results"), config.space.name))
-    with ExitStack() as stack:
-        opened = stack.enter_context(
-            open_search(
-                config,
-                folder,
-                Limits(trials, limit_s, plateau),
-                storage_url=storage,
-                resume=resume,
-                watcher=_watcher(stack, quiet, verbose),
-                download=download,
-                workers=workers,
-                executor=executor,
+    with ExitStack() as outer:
+        with ExitStack() as stack:
+            shown = _watcher(stack, quiet, verbose)
+            tracking = outer.enter_context(Tracking(track, shown, lambda line: click.echo(line, err=True)))
+            opened = stack.enter_context(
+                open_search(
+                    config,
+                    folder,
+                    Limits(trials, limit_s, plateau),
+                    storage_url=storage,
+                    resume=resume,
+                    watcher=tracking,
+                    download=download,
+                    code="data" in chosen,
+                    workers=workers,
+                    executor=executor,
+                )
             )
-        )
-        if not quiet:
-            _say_start(opened, workers if executor == "local" else None)
-        ended = opened.run()
-    again = ["nas search --resume --out", shlex.quote(str(folder.path))]
-    again += [f"--trials {trials}"] if trials is not None else []
-    again += [f"--time-limit {time_limit or f'{limit_s:g}s'}"] if limit_s is not None else []
-    again += [f"--plateau {plateau}"] if plateau is not None else []
-    again += [f"--workers {workers}"] if workers is not None else []
-    again += [f"--executor {executor}"] if executor != "local" else []
-    again += [f"--storage {shlex.quote(storage)}"] if storage is not None else []
-    _say_end(opened, ended, quiet, " ".join(again))
+            tracking.begin(opened)
+            if not quiet:
+                _say_start(opened, workers if executor == "local" else None)
+            ended = opened.run()
+        again = ["nas search --resume --out", shlex.quote(str(folder.path))]
+        again += [f"--trials {trials}"] if trials is not None else []
+        again += [f"--time-limit {time_limit or f'{limit_s:g}s'}"] if limit_s is not None else []
+        again += [f"--plateau {plateau}"] if plateau is not None else []
+        again += [f"--workers {workers}"] if workers is not None else []
+        again += [f"--executor {executor}"] if executor != "local" else []
+        again += [f"--storage {shlex.quote(storage)}"] if storage is not None else []
+        again += [f"--track {shlex.quote(one)}" for one in track]
+        _say_end(opened, ended, quiet, " ".join(again) + given_plugins())
 
 
 def _watcher(stack: ExitStack, quiet: bool, verbose: bool) -> Watcher:
@@ -279,7 +304,9 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
     if ended in ("interrupted", "time"):
         click.echo(f"go on with: {again}", err=True)
     if not quiet and front.members:
-        click.echo(f"next: nas retrain {path} --pick knee    nas export {path} --pick knee", err=True)
+        given = given_plugins()
+        click.echo(f"next: nas retrain {path} --pick knee{given}    nas export {path} --pick knee{given}", err=True)
+        click.echo(f"page: nas report {path}", err=True)
     if ended == "interrupted":
         raise SystemExit(130)
     if not front.members:

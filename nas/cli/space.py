@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.group import targets_option
+from nas.cli.group import READING, plugin_option, reading_options, targets_option
 from nas.cli.numbers import large
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 )
 @click.option("--prices", is_flag=True, help="Say what random samples cost; --budget does too.")
 @targets_option("Where to measure their latency; repeat for several.  [default: onnxruntime]")
-@click.option("--data", help="What they are for: digits, fashion_mnist, or a .npz file.  [default: digits]")
-@click.option("--data-root", metavar="DIR", help="Folder of data sets that come as files.  [default: data]")
+@reading_options
 @click.option("--shape", metavar="SIZES", help="Instead of data: one sample, e.g. 3,32,32.")
 @click.option("--classes", type=click.IntRange(min=1), help="With --shape: the number of outputs.  [default: 10]")
+@plugin_option
 @click.option("-t", "--time-limit", metavar="TIME", help="No sample is begun after this.  [default: 60s]")
 def space_command(
     space: str | None,
@@ -111,15 +111,15 @@ def _preview(space: Space, samples: int, seed: int, given: dict[str, Any]) -> No
     from nas.study.session import load_data
     from nas.tables import print_preview
 
-    if "shape" in given and ("data" in given or "data_root" in given):
+    if "shape" in given and given.keys() & set(READING):
         raise click.UsageError("--shape is there instead of --data")
     if "classes" in given and "shape" not in given:
         raise click.UsageError("--classes goes with --shape; data say themselves how many they have")
     targets = names_of(given.get("targets", ("onnxruntime",)))
-    chosen = {name: given[name] for name in ("budgets", "data", "data_root") if name in given}
+    chosen = {name: given[name] for name in ("budgets", *READING) if name in given}
     config = StudyConfig(space=space, objectives=tuple(targets), runtime=targets["latency_ms"], seed=seed, **chosen)
     shape = given.get("shape")
-    task = load_data(config) if shape is None else stand_in(read_shape(shape), given.get("classes", 10))
+    task = load_data(config, code=True) if shape is None else stand_in(read_shape(shape), given.get("classes", 10))
     found = preview(config, task, samples=samples, seconds=seconds(given.get("time_limit", "60s")))
     n = len(found.candidates)
     asked = "" if n == samples else f" of {samples} asked for (--time-limit)"

@@ -6,7 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nas.data.arrays import Arrays as Arrays
+from nas.data.code import is_code as is_code
 from nas.data.datasets import DATASETS as DATASETS
+from nas.data.reading import Reading as Reading
 from nas.data.representative import SUBSETS as SUBSETS
 from nas.data.representative import select as select
 from nas.data.split import stratified as stratified
@@ -31,7 +33,9 @@ __all__ = [
     "DATASETS",
     "SUBSETS",
     "Arrays",
+    "Reading",
     "Task",
+    "is_code",
     "load_task",
     "make_task",
     "open_shared",

@@ -23,6 +23,10 @@ class Arrays:
     y_train: np.ndarray
     """(n,), integers or strings."""
 
+    x_val: np.ndarray | None = None
+    y_val: np.ndarray | None = None
+    """A validation split of the data's own; without it one is split from the training samples."""
+
     x_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
     classes: np.ndarray | None = None
@@ -31,6 +35,18 @@ class Arrays:
     layout: str | None = None
     """NCHW, NHWC or NHW for images, NCT or NTC for sequences, NF for vectors; None: by the number of axes."""
 
+    channels: str | None = None
+    """grey or RGB, where that is known."""
+
+    def parts(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return samples and labels of each split that is there whole: train, val, test."""
+        pairs = {
+            "train": (self.x_train, self.y_train),
+            "val": (self.x_val, self.y_val),
+            "test": (self.x_test, self.y_test),
+        }
+        return {part: (x, y) for part, (x, y) in pairs.items() if x is not None and y is not None}
+
 
 def check(arrays: Arrays) -> None:
     """Check the arrays one by one and against each other; the labels' values are `encode_labels`'s matter.
@@ -38,24 +54,23 @@ def check(arrays: Arrays) -> None:
     Raises:
         DataError: naming the array, what was found in it and the remedy.
     """
-    where, x_train, x_test = arrays.where, arrays.x_train, arrays.x_test
-    if (x_test is None) != (arrays.y_test is None):
-        has, lacks = ("y_test", "x_test") if x_test is None else ("x_test", "y_test")
-        raise DataError(f"{where}: {has} without {lacks}; add {lacks}, or leave both away")
-    _check_pair(where, "train", x_train, arrays.y_train)
-    if x_test is None or arrays.y_test is None:
-        return
-    _check_pair(where, "test", x_test, arrays.y_test)
-    if x_test.shape[1:] != x_train.shape[1:]:
-        raise DataError(
-            f"{where}: x_test has samples of shape {x_test.shape[1:]}, x_train of {x_train.shape[1:]}; "
-            "prepare both in the same way"
-        )
-    if (x_test.dtype == np.uint8) != (x_train.dtype == np.uint8):
-        raise DataError(
-            f"{where}: x_train is {x_train.dtype}, x_test is {x_test.dtype}, so their scales may differ; "
-            "store both in the same type"
-        )
+    where, x_train, parts = arrays.where, arrays.x_train, arrays.parts()
+    for part, x, y in (("val", arrays.x_val, arrays.y_val), ("test", arrays.x_test, arrays.y_test)):
+        if (x is None) != (y is None):
+            has, lacks = ("y", "x") if x is None else ("x", "y")
+            raise DataError(f"{where}: {has}_{part} without {lacks}_{part}; add {lacks}_{part}, or leave both away")
+    for part, (x, y) in parts.items():
+        _check_pair(where, part, x, y)
+        if x.shape[1:] != x_train.shape[1:]:
+            raise DataError(
+                f"{where}: x_{part} has samples of shape {x.shape[1:]}, x_train of {x_train.shape[1:]}; "
+                "prepare both in the same way"
+            )
+        if (x.dtype == np.uint8) != (x_train.dtype == np.uint8):
+            raise DataError(
+                f"{where}: x_train is {x_train.dtype}, x_{part} is {x.dtype}, so their scales may differ; "
+                "store both in the same type"
+            )
 
 
 def _check_pair(where: str, part: str, x: np.ndarray, y: np.ndarray) -> None:
@@ -83,12 +98,12 @@ def _check_pair(where: str, part: str, x: np.ndarray, y: np.ndarray) -> None:
             )
 
 
-def encode_labels(arrays: Arrays) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """Return y_train and y_test as indices into the classes, int64 (n,), and the classes' names.
+def encode_labels(arrays: Arrays) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return the labels of each split that is there as indices into the classes, int64 (n,), and the classes' names.
 
     Raises:
         DataError: labels that are no classes, or classes that cannot be learned: fewer than two of them, or one
-            with fewer than two training samples, since training and validation each need one.
+            with fewer than two training samples where training and validation each need one.
     """
     where, y_train = arrays.where, _labels(arrays, "train")
     if arrays.classes is not None:
@@ -115,20 +130,22 @@ def encode_labels(arrays: Arrays) -> tuple[np.ndarray, np.ndarray | None, tuple[
     present = np.bincount(y, minlength=len(classes))
     if (present > 0).sum() < 2:
         raise DataError(f"{where}: y_train holds one class only, '{classes[y[0]]}'; classification needs two or more")
-    if present.min() < 2:
+    least = 2 if arrays.y_val is None else 1
+    if present.min() < least:
         few = int(present.argmin())
         found = "a single sample" if present[few] else "no sample"
-        more = f" ({int((present < 2).sum())} such classes)" if (present < 2).sum() > 1 else ""
+        more = f" ({int((present < least).sum())} such classes)" if (present < least).sum() > 1 else ""
+        needed = "training and validation need at least one each" if least == 2 else "training needs at least one"
         raise DataError(
-            f"{where}: class '{classes[few]}' has {found} in y_train{more}; training and validation need at least one "
-            "each: add samples, or remove the class"
+            f"{where}: class '{classes[few]}' has {found} in y_train{more}; {needed}: add samples, or remove the class"
         )
-    y_test = None if arrays.y_test is None else _index(where, "test", _labels(arrays, "test"), known)
-    return y, y_test, tuple(classes.tolist())
+    rest = [part for part in arrays.parts() if part != "train"]
+    encoded = {"train": y, **{part: _index(where, part, _labels(arrays, part), known) for part in rest}}
+    return encoded, tuple(classes.tolist())
 
 
 def _labels(arrays: Arrays, part: str) -> np.ndarray:
-    y = np.asarray(arrays.y_train if part == "train" else arrays.y_test)
+    y = np.asarray(arrays.parts()[part][1])
     if y.dtype.kind == "S":
         return _as_text(y)
     if y.dtype.kind == "b":

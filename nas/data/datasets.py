@@ -1,24 +1,34 @@
-"""The data sets that have a name."""
+"""The data sets that have a name: digits, and those of torchvision in its folder layout."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from nas.data.arrays import Arrays
-from nas.data.split import stratified
+from nas.data.published import PUBLISHED, read_published
+from nas.data.reading import Reading
+from nas.data.split import hold_out
 from nas.errors import DataError
 from nas.registry import Registry
-from nas.rng import generator
 
-DATASETS = Registry[Callable[[Path, bool], Arrays]]("data set")
-"""Name to `read(data_root, download)`."""
+
+def _check_reader(name: str, part: Callable[[Reading], Arrays]) -> None:
+    if not callable(part):
+        raise ValueError(f"must be a function that reads it, got {part!r}")
+    found = list(inspect.signature(part).parameters)
+    if len(found) != 1:
+        raise ValueError(f"its function takes ({', '.join(found)}); write def {name}(how), see nas.data.reading")
+
+
+DATASETS = Registry[Callable[[Reading], Arrays]]("data set", _check_reader)
+"""Name to `read(how)`."""
 
 
 @DATASETS.add("digits")
-def digits(data_root: Path, download: bool) -> Arrays:
+def digits(how: Reading) -> Arrays:
     """1,797 handwritten digits, 8 x 8 in 17 greys, that come with scikit-learn; needs no folder.
 
     They have no test set of their own: a stratified fifth, the same in every run, is set aside.
@@ -27,8 +37,7 @@ def digits(data_root: Path, download: bool) -> Arrays:
 
     found = load_digits()
     x, y = found.images.astype(np.float32), found.target.astype(np.int64)
-    held = stratified(y, 0.2, generator(0, "digits", "test"))  # a constant seed: one test set, whatever the run's seed
-    kept = np.setdiff1d(np.arange(len(y)), held)
+    kept, held = hold_out(y, "digits")
     return Arrays(
         name="digits",
         where="digits",
@@ -40,34 +49,33 @@ def digits(data_root: Path, download: bool) -> Arrays:
     )
 
 
-@DATASETS.add("fashion_mnist")
-def fashion_mnist(data_root: Path, download: bool) -> Arrays:
-    """70,000 pieces of clothing, 28 x 28 in grey, 60,000 + 10,000, in torchvision's folder layout.
+def _file(name: str) -> None:
+    @DATASETS.add(name)
+    def read(how: Reading) -> Arrays:
+        return read_published(name, how)
 
-    Reference: Xiao et al., Fashion-MNIST, 2017. https://arxiv.org/abs/1708.07747
+
+for _name in PUBLISHED:
+    _file(_name)
+
+
+def known_name(spec: str) -> str | None:
+    """Return our name of a data set that is named as we do or as torchvision does; None: it is none.
+
+    >>> known_name("cifar10"), known_name("CIFAR10"), known_name("cifar")
+    ('cifar10', 'cifar10', None)
+
+    Raises:
+        DataError: torchvision's name stands for several data sets.
     """
-    folder = data_root / "FashionMNIST" / "raw"
-    files = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-    if not download and not all((folder / name).is_file() for name in files):
-        # Looked up before torchvision is, whose import takes seconds.
-        raise DataError(
-            f"fashion_mnist: not found in {folder.absolute()}; say where it is with --data-root DIR "
-            "(the folder that holds FashionMNIST/), or fetch it with --download"
-        )
-    from torchvision.datasets import FashionMNIST
+    if spec in DATASETS:
+        return spec
+    ours = [name for name, published in PUBLISHED.items() if published.class_name == spec]
+    if len(ours) > 1:
+        raise DataError(f"{spec}: there are several; write one of {', '.join(ours)}")
+    return ours[0] if ours else None
 
-    try:
-        train, test = (FashionMNIST(str(data_root), train=part, download=download) for part in (True, False))
-    except Exception as e:  # torchvision, urllib and the file system each have their own
-        remedy = "check the connection" if download else "delete the folder and fetch it again with --download"
-        raise DataError(f"fashion_mnist: cannot be read from {folder.absolute()} ({e}); {remedy}") from e
-    return Arrays(
-        name="fashion_mnist",
-        where="fashion_mnist",
-        layout="NHW",
-        x_train=train.data.numpy(),
-        y_train=train.targets.numpy(),
-        x_test=test.data.numpy(),
-        y_test=test.targets.numpy(),
-        classes=np.array(train.classes),
-    )
+
+def read_named(spec: str, how: Reading) -> Arrays:
+    """Return the arrays of a data set that `known_name` knows."""
+    return DATASETS[known_name(spec) or spec](how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nas.data.reading import Reading
 from nas.errors import DataError, did_you_mean
 
 LAYOUTS: dict[str, str] = {
@@ -63,6 +64,18 @@ def canonical(x: np.ndarray, layout: str | None, input: str | None, where: str) 
     elif layout == "NF" and input == "sequence":
         return x[:, :, None], "sequence"
     return x, LAYOUTS[layout]
+
+
+def prepared_shape(shape: tuple[int, ...], kind: str, how: Reading) -> tuple[int, ...]:
+    """Return the shape of one canonical sample after what the user asks of images or sequences.
+
+    >>> prepared_shape((3, 100, 80), "image", Reading(resolution=64))
+    (3, 64, 64)
+    """
+    if kind == "image":
+        side = shape[1:] if how.resolution is None else (how.resolution, how.resolution)
+        return (how.channels or shape[0], *side)
+    return (how.length or shape[0], *shape[1:]) if kind == "sequence" else shape
 
 
 def arrange(x: np.ndarray, kind: str, input: str | None, where: str) -> np.ndarray:

@@ -34,6 +34,9 @@ def write_shared(task: Task, folder: str | Path) -> None:
         "mean": task.mean,
         "std": task.std,
         "scale": task.scale,
+        "resolution": task.resolution,
+        "channels": task.channels,
+        "length": task.length,
         "fingerprint": task.fingerprint(),
     }
     try:
@@ -89,6 +92,9 @@ def open_shared(folder: str | Path) -> Task:
             mean=tuple(about["mean"]),
             std=tuple(about["std"]),
             scale=about["scale"],
+            resolution=about["resolution"],
+            channels=about["channels"],
+            length=about["length"],
         )
         intact = task.fingerprint() == about["fingerprint"]
     except FileNotFoundError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nas.rng import generator
+
 
 def stratified(y: np.ndarray, share: float, rng: np.random.Generator, *, leave: int = 1) -> np.ndarray:
     """Return sorted indices of about `share` of the samples, the same share of every class.
@@ -31,3 +33,12 @@ def stratified(y: np.ndarray, share: float, rng: np.random.Generator, *, leave: 
     quota[order[:short]] += 1
     quota = np.maximum(np.minimum(quota, sizes - leave), 1)
     return np.sort(np.concatenate([m[:k] for m, k in zip(members, quota, strict=True)]))
+
+
+def hold_out(y: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted indices to keep, and to test on: a stratified fifth of data that were published without a test set.
+
+    The seed is constant: one test set, whatever the run's seed.
+    """
+    held = stratified(y, 0.2, generator(0, name, "test"))
+    return np.setdiff1d(np.arange(len(y)), held), held

@@ -41,6 +41,16 @@ class Task:
     scale: float = field(default=1.0, repr=False)
     """What the values of the data are multiplied by before mean and std: 1 / 255 for uint8, else 1."""
 
+    resolution: int | None = field(default=None, repr=False)
+    """Images were resized until their shorter side was this, and cut to a square around the centre
+    (`nas.data.images.prepare`); None: they are as they came."""
+
+    channels: str | None = field(default=None, repr=False)
+    """Of images, the order of their channels, where that is known: grey or RGB."""
+
+    length: int | None = field(default=None, repr=False)
+    """Sequences were cut at the end, or padded there with zeros, to so many steps; None: they are as they came."""
+
     _test: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
     """Test samples (n, *in_shape) in the type of the file, and their class indices."""
 
@@ -77,7 +87,7 @@ class Task:
         if self._test is None:
             raise DataError(
                 f"{self.name}: the data have no test set, so the final accuracy cannot be measured on unseen samples; "
-                "add x_test and y_test to the .npz file"
+                "add x_test and y_test to arrays, a folder test to images, NAME_TEST.ts to sequences"
             )
         x, y = self._test
         return standardise(x, self.mean, self.std), torch.from_numpy(y.copy())

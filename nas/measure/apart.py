@@ -13,10 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from nas import plugins
 from nas.errors import NasError, RunError
 from nas.measure.latency import Calibration
 from nas.measure.machine import describe
 from nas.measure.meter import Meter
+from nas.measure.runtimes import RUNTIMES
 from nas.measure.target import Target
 from nas.objectives import Measurement
 from nas.shapes import Shape
@@ -59,6 +61,7 @@ class MeterApart:
         if reason := made.unavailable():
             raise NasError(reason)
         self.takes = made.takes
+        self._plugins = _needed(self.target.runtime, self.takes)
 
     @property
     def calibration(self) -> Calibration:
@@ -110,6 +113,7 @@ class MeterApart:
         """Send a request and return the answer; a process that dies or keeps silent is replaced the next time."""
         if self._process is None:
             self._process = self._start()
+            request = {**request, "plugins": [plugin.to_json() for plugin in self._plugins]}
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -146,6 +150,22 @@ class MeterApart:
         )
 
 
+def _needed(runtime: str, takes: str) -> list[plugins.Plugin]:
+    """Return the plugins without which a process cannot measure: a runtime's own, and those of blocks that it builds.
+
+    No others: what they import would be in the process too, and change what is measured.
+    """
+    loaded = plugins.loaded()
+    own = [plugin for plugin in loaded if f"runtime {runtime}" in plugin.id.parts]
+    if RUNTIMES.own(runtime) and not own:
+        raise NasError(
+            f"runtime '{runtime}' was filed by {RUNTIMES.by(runtime)}, which the process that measures cannot load\n"
+            "  put it into a file of its own, and name that with --plugin, or with nas.load_plugin in Python"
+        )
+    builds = [plugin for plugin in loaded if takes == "network" and plugin.has("block", "head")]
+    return own + [plugin for plugin in builds if plugin not in own]
+
+
 def serve(target: str, requests: IO[str], answers: IO[str]) -> None:
     """Answer requests, one JSON object a line, with one line each, until there are no more."""
     meter: Meter | None = None
@@ -153,6 +173,7 @@ def serve(target: str, requests: IO[str], answers: IO[str]) -> None:
         request = json.loads(line)
         try:
             if meter is None:
+                plugins.restore(map(plugins.Plugin.from_json, request.get("plugins", ())))
                 kept, made = request["calibration"], Target.parse(target).make()
                 meter = Meter(made, Calibration.from_dict(kept)) if kept else Meter.calibrated(made)
             answer: dict[str, Any] = {"calibration": meter.calibration.to_dict(), "quiet": meter.quiet}

@@ -38,6 +38,7 @@ class Pricer:
             is worth a longer measurement.
         samples: (n, *in_shape) float32, for what is quantised statically. A few are enough: latency does not depend
             on the ranges that they give.
+        own: objectives of a user's own that are prices here, by name.
         keep: told what was measured of each different file, by a name for `remember`; the last word counts.
     """
 
@@ -49,9 +50,10 @@ class Pricer:
         limits: Mapping[str, Sequence[float]] = {},
         samples: np.ndarray | None = None,
         keep: Callable[[str, Prices], None] = lambda key, prices: None,
+        own: Sequence[str] = (),
     ) -> None:
         self.meters, self.in_shape, self.scratch, self.limits = meters, in_shape, scratch, limits
-        self.keep = keep
+        self.keep, self.own = keep, own
         self.samples = samples[:_N_SAMPLES] if samples is not None else np.zeros((1, *in_shape), np.float32)
         self._known: dict[str, Prices] = {}
 
@@ -69,7 +71,7 @@ class Pricer:
                 file_key = _file_key(path, precision)
                 if file_key not in self._known:
                     shipped = self._shipped(path, precision)
-                    counted = count(network, self.in_shape, shipped)
+                    counted = count(network, self.in_shape, shipped, self.own)
                     self._known[file_key] = {**self._measure(network, shipped, self.limits), **counted}
                     self.keep(file_key, self._known[file_key])
             self._known[key] = self._known[file_key]

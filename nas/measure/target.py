@@ -60,8 +60,13 @@ class Target:
             return
         if not _HOST.fullmatch(self.host):
             raise NasError(f"host {self.host!r} is no name that ssh knows; write e.g. ssh:user@host/{self.runtime}")
+        if RUNTIMES.own(self.runtime):
+            raise NasError(
+                f"{self.runtime} is a runtime of your own, and on another machine nothing runs but ours: it gets ONNX "
+                f"files and a meter; write e.g. ssh:{self.host}/onnxruntime"
+            )
         if takes != "onnx":
-            known = " or ".join(name for name in RUNTIMES if RUNTIMES[name].takes == "onnx")
+            known = " or ".join(n for n in RUNTIMES if RUNTIMES[n].takes == "onnx" and not RUNTIMES.own(n))
             raise NasError(f"{self.runtime} runs torch modules, which stay on this machine; on another use {known}")
         if not self.python.isprintable() or self.python.strip() != self.python or self.python[:1] in ("", "-"):
             raise NasError(f"python must be a name or a path such as ~/venv/bin/python, got {self.python!r}")

@@ -1,23 +1,22 @@
-"""The rule by which one network of a run is chosen: `knee`, `best:accuracy where latency_ms<=1`, `trial:17`."""
+"""Which networks of a run are chosen: the one that a rule names, or a few that stand for the front."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from nas.errors import BudgetError, NasError, RunError, did_you_mean
-from nas.objectives import Budget, Objective, parse_objective
+from nas.objectives import Objective, parse_objective
+from nas.pareto.hypervolume import subset
 from nas.pareto.knee import knee
+from nas.pareto.rules import Rule
+from nas.pareto.scale import front_ranges, on_scale
 
-_BETWEEN = re.compile(r"\s+and\s+|,(?!\s*\w+\s*=)")
-"""Between two budgets. The comma of a target (latency_ms@openvino:threads=2,batch=8<=1) is none of these."""
-
-_HELP = "write knee, best:accuracy, 'best:accuracy where latency_ms<=1' or trial:17"
+_BEYOND = 1.1
+"""The reference of `spread`, in ranges of the front from its best: the ends of a front count for something too."""
 
 
 class Row(Protocol):
@@ -40,48 +39,21 @@ class Row(Protocol):
         """What is known of it, by objective, as the user reads it (accuracy is maximised)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A way to choose; see `parse_rule`."""
-
-    kind: Literal["knee", "best", "trial"]
-    objective: str = ""
-    number: int = -1
-    budgets: tuple[Budget, ...] = ()
-
-    def __str__(self) -> str:
-        head = {"knee": "knee", "best": f"best:{self.objective}", "trial": f"trial:{self.number}"}[self.kind]
-        return head + (" where " + " and ".join(map(str, self.budgets)) if self.budgets else "")
-
-
-def parse_rule(text: str) -> Rule:
-    """Read `knee`, `best:OBJECTIVE` (either one with `where BUDGET and BUDGET, BUDGET`) or `trial:NUMBER`.
-
-    Raises:
-        NasError: the text is no rule, or names no objective.
-        BudgetError: what stands after `where` is no budget.
-
-    >>> str(parse_rule("best:accuracy where latency_ms <= 1, n_params<=100k"))
-    'best:accuracy where latency_ms<=1 and n_params<=100000'
-    """
-    head, where, tail = re.fullmatch(r"\s*(.*?)\s*(?:\b(where)\b\s*(.*?)\s*)?", text, re.DOTALL).groups()  # type: ignore[union-attr]
-    budgets = tuple(Budget.parse(part) for part in _BETWEEN.split(tail)) if where else ()
-    kind, colon, name = (part.strip() for part in head.partition(":"))
-    if kind == "knee" and not colon:
-        return Rule("knee", budgets=budgets)
-    if kind == "best" and name:
-        return Rule("best", objective=parse_objective(name).name, budgets=budgets)
-    if kind == "trial" and re.fullmatch(r"[0-9]+", name):
-        if budgets:
-            raise NasError(f"rule {text!r}: a trial is one trial, 'where' chooses nothing; write trial:{name}")
-        return Rule("trial", number=int(name))
-    raise NasError(f"rule {text!r} cannot be read; {_HELP}")
-
-
 def choose(rule: Rule, rows: Sequence[Row], objectives: Sequence[Objective]) -> Row:
     """Return the row that `rule` names: `trial` among all rows, the others among those on the front.
 
     `trial` names one that was stopped early too, whose figures are those of then.
+
+    `closest` takes the row of the least distance to what is wished for,
+
+        d(row) = sqrt(sum over j of max(0, (f_j(row) - z_j) / r_j)^2)
+
+    with f_j a figure as a loss (an accuracy negated, a price as its log10: twice the latency is as far as half of it),
+    z_j the wish on the same scale, and r_j the range of f_j over the front, before any limit. Without values z is the
+    utopia point, the best of each objective; then this is compromise programming in the Euclidean norm (Zeleny, in:
+    Multiple Criteria Decision Making, 1973). What is better than wished for costs nothing, as in the distance d+ of
+    Ishibuchi et al., EMO 2015: a wish that can be had is met, not avoided. Of several rows that meet it, the one with
+    the least sum of scaled losses of all objectives is taken.
 
     Args:
         rows: the trials; one that lacks an objective cannot be chosen.
@@ -96,13 +68,16 @@ def choose(rule: Rule, rows: Sequence[Row], objectives: Sequence[Objective]) -> 
     front = [row for row in rows if row.on_front]
     if not front:
         raise RunError(f"rule '{rule}': no trial is on the front yet; let the search run until one is complete")
-    for name in (rule.objective, *(budget.objective for budget in rule.budgets)):
+    named = (rule.objective, *(budget.objective for budget in rule.budgets), *(name for name, _ in rule.ideal))
+    for name in named:
         if name and not all(name in row.metrics for row in front):
             known = set.intersection(*(set(row.metrics) for row in front))
             raise NasError(f"rule '{rule}': {did_you_mean('figure of this run', name, known)}")
     kept = [row for row in front if all(b.kept(row.metrics[b.objective]) for b in rule.budgets)]
     if not kept:
         raise BudgetError(_nearest(rule, front))
+    if rule.kind == "closest":
+        return _closest(rule, front, kept, objectives)
     losses = np.array([[o.loss(row.metrics[o.name]) for o in objectives] for row in kept])
     if rule.kind == "knee":
         finite = np.isfinite(losses).all(axis=1)
@@ -112,6 +87,51 @@ def choose(rule: Rule, rows: Sequence[Row], objectives: Sequence[Objective]) -> 
         (_worst(best.loss(row.metrics[best.name])), *map(_worst, loss)) for row, loss in zip(kept, losses, strict=True)
     ]
     return min(zip(keys, kept, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
+
+
+def spread(rows: Sequence[Row], objectives: Sequence[Objective], k: int) -> list[Row]:
+    """Return `k` rows of the front that together dominate most, in the order chosen; all where there are no more.
+
+    Losses are put on their ranges over the front: prices by their logarithm, and what only training tells as samplers
+    are told it, by the logarithm of the error. Else a network that is hardly better than chance, which many a front
+    ends with, would stretch the scale so far that the most accurate ones look alike. See `subset` for its quality.
+    """
+    front = [row for row in rows if row.on_front]
+    if not front:
+        return []
+    losses = np.stack([_told(o, [row.metrics[o.name] for row in front]) for o in objectives], axis=1)
+    low, span = front_ranges(losses)
+    unit = np.clip((losses - low) / span, 0.0, None)  # -inf is a price of nothing: as good as the best that has one
+    return [front[i] for i in subset(unit, np.full(len(objectives), _BEYOND), k)]
+
+
+def _closest(rule: Rule, front: Sequence[Row], kept: Sequence[Row], objectives: Sequence[Objective]) -> Row:
+    measured = [parse_objective(name) for name, _ in rule.ideal] or list(objectives)
+    low, span = front_ranges(_table(front, measured))
+    wished = low
+    if rule.ideal:
+        pairs = zip(measured, rule.ideal, strict=True)
+        wished = np.concatenate([on_scale(o, [value]) for o, (_, value) in pairs])
+    beyond = np.maximum(0.0, (_table(kept, measured) - wished) / span)
+    distance = np.sqrt(np.square(beyond).sum(axis=1))
+    whole_low, whole_span = front_ranges(_table(front, objectives))
+    total = ((_table(kept, objectives) - whole_low) / whole_span).sum(axis=1)
+    # Rounded: equal distances may differ in the last bit.
+    keys = zip(np.round(distance, 12), np.round(total, 12), (row.number for row in kept), strict=True)
+    return min(zip(keys, kept, strict=True), key=lambda pair: pair[0])[1]
+
+
+def _told(objective: Objective, values: Sequence[float]) -> np.ndarray:
+    """Return values as losses on a scale of logarithms, where there is one."""
+    if objective.cheap:
+        return on_scale(objective, values)
+    losses = np.array([objective.told_loss(value) for value in values])
+    return np.where(np.isnan(losses), np.inf, losses)
+
+
+def _table(rows: Sequence[Row], objectives: Sequence[Objective]) -> np.ndarray:
+    """Return (n_rows, n_objectives) losses on scales that can be subtracted."""
+    return np.stack([on_scale(o, [row.metrics[o.name] for row in rows]) for o in objectives], axis=1)
 
 
 def _numbered(number: int, rows: Sequence[Row], objectives: Sequence[Objective]) -> Row:

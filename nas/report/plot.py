@@ -14,17 +14,10 @@ from nas.errors import RunError
 from nas.objectives import Budget, Objective, is_latency
 from nas.pareto import knee
 from nas.records import TrialRecord
+from nas.report.labels import label, plain, short
 
 INK, GREY, FRONT, LIMIT, KNEE = "#1f2933", "#b8c2cc", "#0b6e99", "#c2410c", "#eab308"
 
-_LABELS = {
-    "accuracy": "validation accuracy",
-    "loss": "validation loss (nats)",
-    "macs": "multiply-adds",
-    "n_params": "parameters",
-    "size_bytes": "size of the ONNX file (bytes)",
-    "peak_bytes": "memory of the activations (bytes)",
-}
 _MOST_LINES, _LINE = 32, 48
 _APART = 16.0
 """Points between two numbers on the picture; nearer ones would lie on each other."""
@@ -118,7 +111,7 @@ def _draw_progress(axes: Any, complete: Sequence[TrialRecord], objective: Object
     axes.scatter(numbers, values, s=22, color=GREY, label=f"{len(values)} trained")
     axes.step(numbers, best, where="post", color=FRONT, linewidth=1.8, label="best so far")
     axes.set_xlabel("trial", color=INK)
-    axes.set_ylabel(_label(objective), color=INK)
+    axes.set_ylabel(label(objective), color=INK)
     axes.legend(frameon=False, fontsize=9, loc="best")
 
 
@@ -136,7 +129,7 @@ def _draw_points(axes: Any, view: _View, rest: Sequence[TrialRecord], front: Seq
     else:
         shades = [r.metrics[view.colour.name] for r in front]
         drawn = axes.scatter(*view.points(front), c=shades, cmap="viridis", **style)
-        axes.figure.colorbar(drawn, ax=axes, label=_label(view.colour))
+        axes.figure.colorbar(drawn, ax=axes, label=label(view.colour))
     if is_latency(view.x.name):
         for r in front:
             price = r.prices[view.x.name]
@@ -155,8 +148,8 @@ def _draw_rejected(axes: Any, view: _View, records: Sequence[TrialRecord]) -> No
     """Mark candidates over budget along the bottom: nothing else is known of them."""
     ticks = [r.prices[view.x.name].value for r in records if r.state == "over_budget" and view.x.name in r.prices]
     if ticks:
-        label = f"{len(ticks)} over budget, never trained"
-        axes.plot(ticks, [0.012] * len(ticks), "|", transform=axes.get_xaxis_transform(), color=LIMIT, label=label)
+        said = f"{len(ticks)} over budget, never trained"
+        axes.plot(ticks, [0.012] * len(ticks), "|", transform=axes.get_xaxis_transform(), color=LIMIT, label=said)
 
 
 def _draw_budgets(axes: Any, view: _View, budgets: Sequence[Budget]) -> None:
@@ -185,7 +178,7 @@ def _list_front(side: Any, view: _View, front: Sequence[TrialRecord], labels: Ma
     side.axis("off")
     ordered = sorted(front, key=lambda r: view.y.loss(r.metrics[view.y.name]))
     shown = [o for o in (view.y, view.x, view.colour) if o is not None]
-    lines = ["  ".join([f"{'trial':>5}", *(f"{_short(o):>8}" for o in shown)])]
+    lines = ["  ".join([f"{'trial':>5}", *(f"{short(o):>8}" for o in shown)])]
     for i, r in enumerate(ordered):
         figures = "  ".join(f"{_figure(o, r.metrics[o.name]):>8}" for o in shown)
         words = [f"       {line}" for line in textwrap.wrap(labels.get(r.number, ""), _LINE)]
@@ -197,27 +190,13 @@ def _list_front(side: Any, view: _View, front: Sequence[TrialRecord], labels: Ma
     side.text(0, 1, "\n".join(lines), transform=side.transAxes, color=INK, parse_math=False, **text)
 
 
-def _label(objective: Objective) -> str:
-    if is_latency(objective.name):
-        return " on ".join(["latency (ms)", *objective.name.split("@")[1:]])
-    return _LABELS.get(objective.name, objective.name)
-
-
-def _short(objective: Objective) -> str:
-    if is_latency(objective.name):
-        return "ms"
-    return {"n_params": "params", "size_bytes": "bytes", "peak_bytes": "peak"}.get(objective.name, objective.name)
-
-
 def _figure(objective: Objective, value: float) -> str:
-    return (
-        f"{value:.4f}" if not objective.cheap else (f"{value:.3g}" if value < 1000 else _plain(float(f"{value:.3g}")))
-    )
+    return f"{value:.4f}" if not objective.cheap else (f"{value:.3g}" if value < 1000 else plain(float(f"{value:.3g}")))
 
 
 def _set_scales(axes: Any, view: _View, complete: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> None:
-    axes.set_xlabel(_label(view.x), color=INK)
-    axes.set_ylabel(_label(view.y), color=INK)
+    axes.set_xlabel(label(view.x), color=INK)
+    axes.set_ylabel(label(view.y), color=INK)
     if view.x.cheap:
         _log_axis(axes)
     if view.y.name == "accuracy" and front:
@@ -231,7 +210,7 @@ def _log_axis(axes: Any) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_minor_locator(LogLocator(subs=tuple(range(1, 10))))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
 
 
@@ -256,15 +235,3 @@ def _error_axis(axes: Any, accuracies: Sequence[float], front: Sequence[float]) 
     while len(shown) > 9:
         shown = shown[::2]
     axes.set_yticks(shown, [f"{t:.4g}" for t in shown])
-
-
-def _plain(value: float) -> str:
-    """Return a figure without exponents.
-
-    >>> _plain(0.005), _plain(20000), _plain(3e6)
-    ('0.005', '20k', '3M')
-    """
-    for scale, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= scale:
-            return f"{value / scale:g}{letter}"
-    return f"{value:.10g}"

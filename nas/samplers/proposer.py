@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -134,4 +135,20 @@ class SamplerFactory(Protocol):
         """Return a sampler; `gated` says that prices tell something: budgets, or objectives known before training."""
 
 
-SAMPLERS: Registry[SamplerFactory] = Registry("sampler")
+def _check_factory(name: str, part: SamplerFactory) -> None:
+    if not callable(part):
+        raise ValueError(f"must be a class or function that makes a sampler, got {part!r}")
+    parameters = inspect.signature(part).parameters
+    found = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(found) < 2 or "gated" not in parameters:
+        raise ValueError(
+            f"it is made with ({', '.join(parameters)}); write def __init__(self, space, objectives, *, gated=False)"
+        )
+    for p in list(parameters.values())[2:]:
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD:
+            raise ValueError(f"its argument {p.name} has no default; 'nas search --sampler {name}' gives none")
+    if isinstance(part, type) and not callable(getattr(part, "propose", None)):
+        raise ValueError("it has no propose; write def propose(self, seen, pending, price, rng)")
+
+
+SAMPLERS: Registry[SamplerFactory] = Registry("sampler", _check_factory)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from nas.build import check_buildable, check_network, check_parts
+import numpy as np
+
+from nas.build import build, check_buildable, check_network, check_parts
 from nas.build.check import LAYOUTS
-from nas.errors import SpaceError, did_you_mean
+from nas.errors import BuildError, NasError, SpaceError, did_you_mean
 from nas.export.quantize import DeployConfig
+from nas.measure.module import own_price
 from nas.measure.target import Target
 from nas.space import Categorical, Fixed, Group, Space, When
 from nas.space.fields import check_fields, parts
@@ -17,6 +20,10 @@ from nas.training.config import PARTS
 
 if TYPE_CHECKING:
     from nas.data import Task
+    from nas.study.config import StudyConfig
+
+_TRIED = 5
+"""Networks that are priced before a search."""
 
 SECTIONS = ("stem", "body", "head", "training", "deploy")
 
@@ -56,6 +63,30 @@ def check_task(space: Space, task: Task) -> None:
         SpaceError: as `check_buildable`.
     """
     check_buildable(space, task.in_shape, task.n_outputs)
+
+
+def check_prices(config: StudyConfig, task: Task) -> None:
+    """Check that each price of a user's own that is asked for can be told of one of a few random networks.
+
+    Raises:
+        NasError: it fails for all of them, and how.
+    """
+    rng, wanted = np.random.default_rng(0), config.own_prices()
+    problems: dict[str, NasError] = {}
+    for _ in range(_TRIED if wanted else 0):
+        try:
+            network = build(config.space, config.space.sample(rng), task.in_shape, task.n_outputs)
+        except (BuildError, RuntimeError, MemoryError):
+            continue  # some can be built, as `check_task` has seen
+        for name in tuple(wanted):
+            try:
+                own_price(name, network, task.in_shape)
+                wanted.remove(name)
+            except NasError as error:
+                problems[name] = error
+    for name in wanted:
+        if name in problems:
+            raise problems[name]
 
 
 def check_targets(space: Space, targets: Iterable[str]) -> None:

@@ -10,8 +10,11 @@ import yaml
 
 from nas.data import SUBSETS
 from nas.errors import BudgetError, NasError, RunError, did_you_mean
+from nas.measure.runtimes import RUNTIMES
+from nas.measure.runtimes.base import remember
 from nas.measure.target import Target
-from nas.objectives import LATENCY, Budget, Objective, is_latency, parse_objective
+from nas.objectives import LATENCY, OBJECTIVES, Budget, Objective, is_latency, own_prices, parse_objective
+from nas.plugins import PluginId
 from nas.records import latency_columns, write_text
 from nas.space import Space
 from nas.space.write import Dumper
@@ -20,19 +23,20 @@ from nas.training.fidelity import FULL, Rung, rungs
 
 _NO_DIFFERENCE = (
     *("space", "data", "data_root", "data_fingerprint", "run_id", "study_name"),
-    *("trial_time_limit_s", "device"),
+    *("trial_time_limit_s", "device", "plugins"),
 )
 """Compared otherwise (the space, the data, the run), or free to change."""
 
-_NUMBER, _WHOLE, _MAYBE = (int, float), (int,), (int, type(None))
-_KINDS = {_NUMBER: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
+_NUMBER, _SHARE, _WHOLE, _MAYBE = (int, float), (int, float, type(None)), (int,), (int, type(None))
+_KINDS = {_NUMBER: "number", _SHARE: "number", _WHOLE: "whole number", _MAYBE: "whole number", (str,): "word"}
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(
         ("data", "data_root", "sampler", "runtime", "device", "subset_method", "run_id", "study_name"), (str,)
     ),
-    **dict.fromkeys(("val_share", "subset"), _NUMBER),
+    "subset": _NUMBER,
+    "val_share": _SHARE,
     "seed": _WHOLE,
-    "epochs": _MAYBE,
+    **dict.fromkeys(("epochs", "resolution", "channels", "length"), _MAYBE),
 }
 
 
@@ -43,7 +47,7 @@ class StudyConfig:
     space: Space
 
     data: str = "digits"
-    """Name of a data set, or path to a .npz file."""
+    """Name of a data set; path to a .npz file, a folder of images, a .ts file; or a function (`nas.data.load_task`)."""
 
     data_fingerprint: str = ""
     """What the data were (`Task.fingerprint`); empty before they are loaded."""
@@ -51,14 +55,27 @@ class StudyConfig:
     data_root: str = "data"
     """Folder of the named data sets that come as files."""
 
-    val_share: float = 0.2
-    """Share of the training data that judges the candidates, in (0, 1)."""
+    resolution: int | None = None
+    """Images are resized and cut to squares of this side; None: as they are."""
+
+    channels: int | None = None
+    """Images become grey (1) or RGB (3); None: as they are."""
+
+    length: int | None = None
+    """Sequences are cut, or padded with zeros, to so many steps; None: as they are."""
+
+    val_share: float | None = None
+    """Share of the training data that judges the candidates, in (0, 1). None: the validation split that the data have,
+    or else a fifth."""
 
     objectives: tuple[str, ...] = ("accuracy", "latency_ms")
     """Names of what is optimised. `latency_ms` is measured on `runtime`, `latency_ms@TARGET` on a further target."""
 
     budgets: tuple[str, ...] = ()
     """Hard limits, such as 'latency_ms<=2'; a candidate beyond one is never trained."""
+
+    enough: tuple[str, ...] = ()
+    """Values of objectives that are good enough, such as 'latency_ms<=0.1': what is better counts as that."""
 
     warm_start: tuple[str, ...] = ()
     """Folders of earlier runs (another budget, device or data set) whose trials guide the sampler from the start."""
@@ -90,6 +107,9 @@ class StudyConfig:
     trial_time_limit_s: float | None = None
     """A training that takes longer is a failed trial, and one that is sure to is not begun."""
 
+    plugins: tuple[PluginId, ...] = ()
+    """Those that were loaded in the process of the search, for the record: nothing is loaded because it stands here."""
+
     run_id: str = field(default="", compare=False)
     """What tells this run from all others; the storage keeps it too. Empty before a search, and in old runs."""
 
@@ -110,6 +130,7 @@ class StudyConfig:
         object.__setattr__(self, "objectives", tuple(self.plain_name(name) for name in self.objectives))
         budgets = tuple(str(self.plain_budget(Budget.parse(text))) for text in self.budgets)
         object.__setattr__(self, "budgets", budgets)
+        object.__setattr__(self, "enough", tuple(str(self._enough(text)) for text in _texts(self.enough)))
         if not self.objectives:
             raise NasError("a study needs an objective; write e.g. --objective accuracy --objective latency_ms")
         for name in self.objectives:
@@ -127,7 +148,7 @@ class StudyConfig:
             raise NasError(f"subset must be in (0, 1], got {self.subset:g}; for 30 % write 0.3")
         if self.subset_method not in SUBSETS:
             raise NasError(did_you_mean("subset method", self.subset_method, SUBSETS))
-        if not 0 < self.val_share < 1:
+        if self.val_share is not None and not 0 < self.val_share < 1:
             raise NasError(f"val_share must be in (0, 1), got {self.val_share:g}; for a fifth write 0.2")
         if self.epochs is not None and self.epochs < 1:
             raise NasError(f"epochs must be at least 1, got {self.epochs}")
@@ -148,6 +169,22 @@ class StudyConfig:
         """Return a budget on `plain_name` of its objective."""
         return replace(budget, objective=self.plain_name(budget.objective))
 
+    def _enough(self, text: str) -> Budget:
+        """Read what is good enough of an objective.
+
+        Raises:
+            BudgetError: it cannot be read, is of something that is no objective, or says how bad is good enough.
+        """
+        found = self.plain_budget(Budget.parse(text))
+        if found.objective not in self.objectives:
+            raise BudgetError(
+                f"enough {text!r}: {found.objective} is no objective of this search; add it, or leave this"
+            )
+        better = "<=" if parse_objective(found.objective).direction == "minimize" else ">="
+        if found.sense != better:
+            raise BudgetError(f"enough {text!r}: write {found.objective}{better}{found.limit:g}; limits are budgets")
+        return found
+
     def latencies(self) -> dict[str, str]:
         """Return the target of each latency that a study measures, by name of the price; the first is `runtime`'s."""
         named = (*self.objectives, *(budget.objective for budget in self.parsed_budgets()))
@@ -157,11 +194,16 @@ class StudyConfig:
     def columns(self) -> list[str]:
         """Return the columns of `trials.csv` that are this study's own, in their order."""
         further = [column for name in self.latencies() if name != LATENCY for column in latency_columns(name)]
-        return [*further, *self.space.slots]
+        return [*further, *self.own_prices(), *self.space.slots]
+
+    def own_prices(self) -> list[str]:
+        """Return the objectives of a user's own that are known before training, as `Objectives.add` files them."""
+        return own_prices([*self.objectives, *(budget.objective for budget in self.parsed_budgets())])
 
     def parsed_objectives(self) -> tuple[Objective, ...]:
         """Return the objectives themselves."""
-        return tuple(parse_objective(name) for name in self.objectives)
+        enough = {budget.objective: budget.limit for budget in map(Budget.parse, self.enough)}
+        return tuple(replace(parse_objective(name), enough=enough.get(name)) for name in self.objectives)
 
     def parsed_budgets(self) -> tuple[Budget, ...]:
         """Return the budgets themselves."""
@@ -182,8 +224,9 @@ class StudyConfig:
         plain = {
             f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v
             for f in dataclasses.fields(self)
-            if f.name != "space"
+            if f.name not in ("space", "plugins")
         }
+        plain |= _described(self)
         head = yaml.dump({"nas": version, "space_name": self.space.name, **plain}, Dumper=Dumper, sort_keys=False)
         body = "".join(f"  {line}\n" for line in self.space.to_yaml().splitlines())
         write_text(path, f"{head}space: |\n{body}")
@@ -202,7 +245,9 @@ class StudyConfig:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunError(f"{path}: not YAML: {error}") from None
         try:
-            fields = {name: value for name, value in plain.items() if name not in ("nas", "space_name", "space")}
+            fields = {name: value for name, value in plain.items() if name not in ("nas", "space_name", "space", "own")}
+            fields["plugins"] = tuple(PluginId.from_dict(kept) for kept in fields.get("plugins", ()))
+            _remember(plain.get("own", {}))
             fields.setdefault("rungs", ["none"])  # version 0.1.0 trained all in full
             space = parse(plain["space"], f"{path}:space", str(plain["space_name"]))
             return cls(space=space, **fields)
@@ -235,12 +280,53 @@ class StudyConfig:
         return found
 
 
+def _described(config: StudyConfig) -> dict[str, object]:
+    """Return what a file has to say of the plugins and of a user's own objectives and runtimes, if there are any.
+
+    With it the figures of a run can be read, picked from and drawn by somebody who does not have the code.
+    """
+    objectives = {
+        name: {"unit": OBJECTIVES[name].unit, "direction": OBJECTIVES[name].direction} for name in config.own_prices()
+    }
+    used = {Target.parse(target).runtime for target in config.latencies().values()}
+    runtimes = {
+        name: {"takes": RUNTIMES[name].takes, "precisions": list(RUNTIMES[name].precisions)}
+        for name in sorted(used)
+        if RUNTIMES.own(name)
+    }
+    own = {"objectives": objectives, "runtimes": runtimes} if objectives or runtimes else {}
+    plugins = [plugin.to_dict() for plugin in config.plugins]
+    return {name: value for name, value in (("plugins", plugins), ("own", own)) if value}
+
+
+def _remember(own: dict[str, dict[str, dict[str, object]]]) -> None:
+    """Undo `_described`: have names for what is a user's own."""
+    for name, said in own.get("objectives", {}).items():
+        direction = said["direction"]
+        if direction not in ("minimize", "maximize"):
+            raise KeyError(f"direction of {name}")
+        OBJECTIVES.remember(Objective(name, str(said["unit"]), direction, cheap=True))
+    for name, said in own.get("runtimes", {}).items():
+        takes, precisions = said["takes"], said["precisions"]
+        if takes not in ("onnx", "network") or not isinstance(precisions, list):
+            raise KeyError(f"runtime {name}")
+        remember(name, str(takes), tuple(map(str, precisions)))
+
+
 def _folders(given: object) -> tuple[str, ...]:
     """Return folders, one or several, as the config keeps them."""
     several = [given] if isinstance(given, str | Path) else given
     if not isinstance(several, list | tuple) or not all(isinstance(one, str | Path) for one in several):
         raise NasError(f"warm_start must be the folders of earlier runs, such as ['results/image-001'], got {given!r}")
     return tuple(Path(one).as_posix() for one in several)
+
+
+def _texts(given: object) -> tuple[str, ...]:
+    """Return texts, one or several."""
+    several = [given] if isinstance(given, str) else given
+    if not isinstance(several, list | tuple) or not all(isinstance(one, str) for one in several):
+        raise NasError(f"enough must be texts such as ['latency_ms<=0.1'], got {given!r}")
+    return tuple(several)
 
 
 def _said(value: object) -> str:

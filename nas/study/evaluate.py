@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -75,6 +76,8 @@ class Evaluator:
         self.config, self.task, self.pricer = config, task, pricer
         self._known: dict[Architecture, Candidate] = {}
         self._described: dict[str, tuple[float, float, float]] = {}
+        self.pricing_s = 0.0
+        """What building and pricing candidates took so far, in seconds."""
         objectives, budgets = config.parsed_objectives(), config.parsed_budgets()
         self.screener = Screener(config.space, task.in_shape, task.n_outputs, objectives, budgets)
         n_train = round(len(task.x_train) * config.subset)
@@ -86,13 +89,17 @@ class Evaluator:
     def candidate(self, arch: Architecture) -> Candidate:
         """Build and price an architecture, once. What goes wrong is in its `problem`."""
         if arch not in self._known:
-            self._known[arch] = self._candidate(arch)
+            began = time.monotonic()
+            try:
+                self._known[arch] = self._candidate(arch)
+            finally:
+                self.pricing_s += time.monotonic() - began
         return self._known[arch]
 
     def _candidate(self, arch: Architecture) -> Candidate:
         try:
             with as_trial_failed():
-                network = self._untrained(arch)
+                network = self.untrained(arch)
                 config = train_config(self.config, arch)
                 train = json.dumps(config.to_tree(), sort_keys=True)
                 precision = precision_of(self.config.space, arch)
@@ -114,7 +121,7 @@ class Evaluator:
 
         The gate has spoken before the training; its 3 % of allowance are there for what a second look may find.
         """
-        prices = self.pricer.sharpen(self._untrained(record.arch), limits, precision_of(self.config.space, record.arch))
+        prices = self.pricer.sharpen(self.untrained(record.arch), limits, precision_of(self.config.space, record.arch))
         self._known[record.arch] = dataclasses.replace(self.candidate(record.arch), prices=prices)
         return dataclasses.replace(record, prices=prices)
 
@@ -129,7 +136,7 @@ class Evaluator:
         """
         try:
             with as_trial_failed():
-                network = self._untrained(arch)
+                network = self.untrained(arch)
         except NasError:
             return math.nan, math.nan, math.nan
         key = network_key(network)
@@ -145,7 +152,7 @@ class Evaluator:
             math.log1p(sum(p.numel() for p in network.parameters())),
         )
 
-    def _untrained(self, arch: Architecture) -> Network:
+    def untrained(self, arch: Architecture) -> Network:
         """Build the network that is priced and described: its weights start the same whenever that is."""
         with torch_seeded(torch_seed(self.config.seed, "price")):
             return build(self.config.space, arch, self.task.in_shape, self.task.n_outputs)

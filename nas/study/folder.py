@@ -38,8 +38,11 @@ class RunFolder:
         self.shared = self.path / ".data"
         self.exports = self.path / "exports"
         self.retrained = self.path / "retrained"
+        self.retrained_table = self.path / "retrained.csv"
         self.warm_start = self.path / "warm_start.json"
         self.prices = self.path / "prices.jsonl"
+        self.networks = self.path / "networks.json"
+        self.report = self.path / "report.html"
         self._lines: Lines = {}
 
     def create(self) -> None:

@@ -55,6 +55,11 @@ def overlapping(records: Sequence[TrialRecord]) -> dict[int, list[int]]:
     return found
 
 
+def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the complete trials as they were completed; by their numbers where that was not kept."""
+    return sorted((r for r in records if r.state == "complete"), key=lambda r: (r.ended_s, r.number))
+
+
 def relative_hypervolume(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> float:
     """Return the hypervolume of the front, in boxes from the best to the worst value of the first ten trials.
 
@@ -64,16 +69,39 @@ def relative_hypervolume(complete: Sequence[TrialRecord], objectives: Sequence[O
     Args:
         complete: complete trials in the order in which they were completed.
     """
+    unit = _in_boxes(complete, objectives)
+    unit = unit[np.isfinite(unit).all(axis=1)]
+    return 0.0 if len(unit) < 2 else float(hypervolume(unit, np.ones(len(objectives))))
+
+
+def hypervolume_trace(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> list[float]:
+    """Return `relative_hypervolume` after each complete trial, all in the box of the last one: it never falls.
+
+    Cost: one hypervolume for each trial that joins the front.
+    """
+    front, volume, trace = np.empty((0, len(objectives))), 0.0, []
+    unit = _in_boxes(complete, objectives)
+    several = np.isfinite(unit).all(axis=1).sum() >= 2
+    for point in unit:
+        if several and np.isfinite(point).all() and not (front <= point).all(axis=1).any():
+            front = np.concatenate([front[~(point <= front).all(axis=1)], point[None]])
+            volume = float(hypervolume(front, np.ones(len(objectives))))
+        trace.append(volume)
+    return trace
+
+
+def _in_boxes(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> np.ndarray:
+    """Return the losses of trials, (n_trials, n_objectives), so that the box of the first ten finite ones is [0, 1]."""
     losses = np.array([[_scaled(o, r.metrics[o.name]) for o in objectives] for r in complete])
-    losses = losses[np.isfinite(losses).all(axis=1)] if len(losses) else losses
-    if len(losses) < 2:
-        return 0.0
-    low, high = losses[:_BOX].min(axis=0), losses[:_BOX].max(axis=0)
-    unit = (losses - low) / np.where(high > low, high - low, 1.0)
-    return float(hypervolume(unit, np.ones(len(objectives))))
+    losses = losses.reshape(len(complete), len(objectives))
+    first = losses[np.isfinite(losses).all(axis=1)][:_BOX]
+    if len(first) == 0:
+        return losses
+    low, high = first.min(axis=0), first.max(axis=0)
+    unit: np.ndarray = (losses - low) / np.where(high > low, high - low, 1.0)
+    return unit
 
 
 def _scaled(objective: Objective, value: float) -> float:
-    if objective.cheap and value > 0:
-        value = float(np.log10(value))
-    return objective.loss(value)
+    loss = objective.loss(value)
+    return float(np.log10(loss)) if objective.cheap and loss > 0 else loss

@@ -34,6 +34,11 @@ class Job:
     bar: Bar | None = None
     """When to give up within the rung; None: never."""
 
+    @property
+    def name(self) -> str:
+        """What it is called in errors."""
+        return f"trial {self.number}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:

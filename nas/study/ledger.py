@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -61,6 +61,8 @@ class Ledger:
         self._seen: list[Observation] = []
         """As samplers see the records, one for each and in the same order."""
         self._told_at = 0
+        self._worst = math.inf
+        """The error beyond which all look alike to samplers, see `worst_of_interest`."""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -105,13 +107,14 @@ class Ledger:
         """Return the trials as samplers see them.
 
         What was stopped is told as it is expected to end: told as it stood, good networks would look bad for having
-        been trained less.
+        been trained less. An error that is of no interest any more is told as the worst that is.
         """
         n_whole = sum(1 for r in self.records if r.share == 1)
         if n_whole >= self._told_at * _NEWS + 1:  # told anew, all that a sampler learned of them is learned anew
             self._told_at = n_whole
+            self._worst = worst_of_interest(r.metrics[_ACCURACY] for r in self.front if _ACCURACY in r.metrics)
             for at, record in enumerate(self.records):
-                if record.state == "stopped_early":
+                if record.state in ("complete", "stopped_early"):
                     self._seen[at] = self._observe(record)
         return self._seen
 
@@ -146,10 +149,17 @@ class Ledger:
             stay: numbers of the trials that cannot be promoted at the moment.
         """
         kept, found = set(stay), []
+        accuracies: dict[int, list[float]] = {}
+        for record in self.records:
+            for rung, scores in enumerate(record.rung_scores):
+                accuracies.setdefault(rung, []).append(scores.get(_ACCURACY, -math.inf))
+        worst = {rung: worst_of_interest(seen) for rung, seen in accuracies.items()}
         for record in self.records:
             for rung, scores in enumerate(record.rung_scores):
                 metrics = {**record.metrics, **scores}
                 losses = tuple(o.loss(metrics[o.name]) for o in self.objectives)
+                if 1 - scores.get(_ACCURACY, 1.0) > worst[rung]:
+                    losses = (math.inf,) * len(losses)
                 may_go = record.paused and rung == record.rung - 1 and record.number not in kept
                 found.append(Standing(record.number, rung, losses, may_go, complete=rung == self.n_rungs - 1))
         return found
@@ -178,6 +188,8 @@ class Ledger:
     def _observe(self, record: TrialRecord) -> Observation:
         """Return a trial as samplers see it: losses, less is better, how far it is over budget, and what it takes."""
         ends = self._ends(record)
+        if _ACCURACY in ends:
+            ends[_ACCURACY] = max(ends[_ACCURACY], 1 - self._worst)
         losses = tuple(o.told_loss(ends[o.name]) if o.name in ends else None for o in self.objectives)
         state: Literal["complete", "over_budget", "failed"] = "complete"
         if record.state == "over_budget":
@@ -193,6 +205,16 @@ class Ledger:
             excesses(record.prices, self.budgets),
             (full_seconds(record) or None) if self._timed else None,
         )
+
+
+def worst_of_interest(accuracies: Iterable[float]) -> float:
+    """Return the error beyond which nobody wants a network, however cheap: thrice the best, and 10 points more.
+
+    >>> round(worst_of_interest([0.9, 0.92]), 3), worst_of_interest([1.0]), worst_of_interest([])
+    (0.24, 0.1, inf)
+    """
+    best = 1 - max((a for a in accuracies if not math.isnan(a)), default=-math.inf)
+    return max(_TIMES * best, best + _POINTS)
 
 
 def was_trained(record: TrialRecord) -> bool:
@@ -217,6 +239,8 @@ _ACCURACY = "accuracy"
 
 _JUDGING = 1.15
 """A training takes so many times as long with judging."""
+
+_TIMES, _POINTS = 3.0, 0.1
 
 _NEWS = 1.25
 """What was stopped is told anew when there are so many times as many full trainings as the last time."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -24,6 +25,7 @@ from nas.study.folder import RunFolder
 from nas.study.front import close, front_numbers, relative_hypervolume
 from nas.study.jobs import Executor, Job, Outcome, Progress
 from nas.study.ledger import Ledger, full_seconds, was_trained
+from nas.study.networks import Networks
 from nas.study.promote import Standing, bar, next_to_promote, to_finish, waiting
 from nas.study.storage import Storage
 from nas.study.warm import EarlierRun
@@ -132,11 +134,16 @@ class Search:
 
     def __post_init__(self) -> None:
         self._columns = self.evaluator.config.columns()
+        self._networks = Networks(self.folder.networks, self.evaluator.task, self.evaluator.untrained)
         self._evidence = [observation for run in self.earlier for observation in run.observations(self.objectives)]
         self._running: dict[int, Running] = {}
         self._next: Candidate | None = None
         """Proposed ahead, while all slots are taken."""
         self._barren = self._rejected = 0
+        self._searched_before = max((record.ended_s for record in self.records), default=0.0)
+        self.spent: dict[str, float] = {"waiting": 0.0, "proposing": 0.0}
+        """Seconds of this process: waiting for trainings (or training, where nobody else does), and proposing without
+        what pricing took meanwhile."""
         for record in self.records:
             if record.prices:
                 self.evaluator.pricer.remember(record.key.split("-")[0], record.prices)
@@ -192,6 +199,11 @@ class Search:
         return given
 
     @property
+    def searched_s(self) -> float:
+        """Seconds of searching so far, those of earlier searches of the run included."""
+        return self._searched_before + time.monotonic() - self.started
+
+    @property
     def _n_new(self) -> int:
         """How many of the trials under way are no records yet."""
         return sum(1 for number in self._running if self.ledger.get(number) is None)
@@ -237,7 +249,9 @@ class Search:
                 return ended or "exhausted"
             if ended is None and self.executor.apart and len(self._running) == self.executor.slots:
                 self._look_ahead()
-            for outcome in self.executor.wait():
+            with self._spending("waiting"):
+                outcomes = self.executor.wait()
+            for outcome in outcomes:
                 self._take(outcome)
 
     def _choose(self) -> tuple[Running | None, Ended | None]:
@@ -298,6 +312,7 @@ class Search:
         """Return the job of a trial that was interrupted; None where it is refused now."""
         candidate = self.evaluator.candidate(arch)
         if (refused := candidate.record(number, self.budgets)) is not None:
+            refused = replace(refused, ended_s=self.searched_s)
             self.storage.finish(refused)  # measured again, it is just over a budget
             self._keep(refused)
             return None
@@ -327,12 +342,23 @@ class Search:
         if self._next is None and self._enough() is None:
             self._next = self._propose()
 
+    @contextmanager
+    def _spending(self, on: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.spent[on] += time.monotonic() - began
+
     def _propose(self) -> Candidate | None:
         """Ask the sampler once; None where its answer is known, over a budget, or cannot be built."""
         at_work = [running.candidate.arch for running in self._running.values()]
         before = len(self.records)
         rng = generator(self.evaluator.config.seed, "sampler", before + self._n_new)
-        arch = self.sampler.propose([*self._evidence, *self.ledger.seen()], at_work, self._price, rng)
+        priced_s = self.evaluator.pricing_s
+        with self._spending("proposing"):
+            arch = self.sampler.propose([*self._evidence, *self.ledger.seen()], at_work, self._price, rng)
+        self.spent["proposing"] -= self.evaluator.pricing_s - priced_s
         admitted = None
         if arch not in self.ledger.by_arch and arch not in at_work:
             admitted = self._admit(self.evaluator.candidate(arch))
@@ -442,7 +468,8 @@ class Search:
             return
         if not outcome.train_seconds:  # who ended it could not tell
             outcome = replace(outcome, train_seconds=time.monotonic() - running.began)
-        record, before = self._record(running, outcome), self.ledger.get(outcome.number)
+        before = self.ledger.get(outcome.number)
+        record = replace(self._record(running, outcome), ended_s=self.searched_s)
         if outcome.ended in ("rung", "time") and outcome.state is not None:
             try:
                 self.folder.save_state(record.number, outcome.state)
@@ -512,6 +539,7 @@ class Search:
         return not any(r.prices == record.prices for r in self.records if r.state == "complete")
 
     def _reject(self, record: TrialRecord) -> None:
+        record = replace(record, ended_s=self.searched_s)
         self._keep(replace(record, number=self.storage.reject(record)))
         self._check_hope()
 
@@ -526,6 +554,7 @@ class Search:
             key=candidate.key,
             duplicate_of=of,
             reason=f"builds and trains as trial {of} does",
+            ended_s=self.searched_s,
         )
         self._keep(replace(record, number=self.storage.reject(record)))
 
@@ -570,6 +599,7 @@ class Search:
         raise BudgetError(f"none of {len(priced)} candidates keeps every budget:\n" + "\n".join(lines))
 
     def write_results(self) -> None:
-        """Write the CSV files of the run."""
+        """Write the CSV files of the run, and the blocks of its front."""
         marked = mark_front(self.records, self.front())
         self.folder.write_results(marked, self._columns)
+        self._networks.write(self.ledger.front)

@@ -22,7 +22,7 @@ from nas.measure.price import Pricer
 from nas.objectives import Budget, thresholds
 from nas.rng import generator
 from nas.shapes import Shape
-from nas.study.check import check_task
+from nas.study.check import check_prices, check_task
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration
 from nas.study.evaluate import Candidate, Evaluator, excesses
@@ -123,6 +123,7 @@ def preview(config: StudyConfig, task: Task, *, samples: int = 60, seconds: floa
         NasError: a target that cannot be measured on.
     """
     check_task(config.space, task)
+    check_prices(config, task)
     budgets, rng = config.parsed_budgets(), generator(config.seed, "samples")
     with ExitStack() as stack:
         stack.enter_context(training_process())
@@ -131,7 +132,8 @@ def preview(config: StudyConfig, task: Task, *, samples: int = 60, seconds: floa
         stack.enter_context(opened(meters))
         for meter in meters.values():
             meter.calibration  # noqa: B018  # made before the first sample, and no part of its time
-        pricer = Pricer(meters, task.in_shape, scratch, thresholds(budgets), calibration(task, config.seed))
+        samples_of_data, own = calibration(task, config.seed), config.own_prices()
+        pricer = Pricer(meters, task.in_shape, scratch, thresholds(budgets), samples_of_data, own=own)
         evaluator, started = Evaluator(config, task, pricer), time.monotonic()
         drawn: list[Candidate] = []
         while len(drawn) < samples and (not drawn or time.monotonic() - started < seconds):

@@ -51,7 +51,7 @@ class Screener:
         )
         for j, objective in enumerate(self.objectives):
             if objective.name in log_ms:
-                losses[:, j] = objective.loss(1.0) * np.exp(log_ms[objective.name][0])
+                losses[:, j] = [objective.loss(ms) for ms in np.exp(log_ms[objective.name][0]).tolist()]
         for i, budget in enumerate(self.budgets):
             if budget.objective in log_ms and budget.limit > 0:
                 mean, unsure[:, i] = log_ms[budget.objective]

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import multiprocessing
+import shlex
 import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
-import sqlalchemy
-
-from nas.data import Task, load_task, write_shared
-from nas.errors import NasError, RunError
+from nas.data import Task, is_code, load_task, write_shared
+from nas.errors import DataError, NasError, RunError
 from nas.measure import open_meter, opened
 from nas.measure.price import Pricer
 from nas.objectives import Objective, thresholds
+from nas.plugins import check_same, loaded, together
+from nas.records import read_json, write_json
 from nas.rng import generator
 from nas.samplers import Price, make_sampler
-from nas.study.check import check_space, check_targets, check_task
+from nas.study.check import check_prices, check_space, check_targets, check_task
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration
 from nas.study.evaluate import Evaluator
@@ -37,9 +38,9 @@ from nas.study.ledger import Ledger
 from nas.study.limits import training_process
 from nas.study.loop import Limits, Quiet, Search, Watcher
 from nas.study.meters import calibrate, keep_conditions
+from nas.study.own import RUN_ID, check_own, check_there, own_url
 from nas.study.rungs import settled
 from nas.study.storage import Storage
-from nas.study.storages import hide_password
 from nas.study.warm import read_earlier, read_kept, write_kept
 from nas.study.work import prepare, prepare_here
 from nas.training.device import device_of
@@ -47,16 +48,21 @@ from nas.training.judge import MOST_JUDGED
 
 DISTRIBUTION = "pareto-nas"
 
-_RUN_ID = "run_id"
-"""The study's attribute that says whose it is."""
 
-
-def load_data(config: StudyConfig, *, download: bool = False) -> Task:
+def load_data(config: StudyConfig, *, download: bool = False, code: bool = False) -> Task:
     """Return the task of a study, its validation split included.
 
+    Args:
+        code: whether `config.data` may be a function that is imported and run. Only where the user has just named it:
+            a config that was read from a run folder may come from somebody else.
     Raises:
-        DataError: data that are not there or cannot be learned from.
+        DataError: data that are not there, cannot be learned from, or come from code that nobody named here.
     """
+    if is_code(config.data) and not code:
+        raise DataError(
+            f"the data of this run come from code, {config.data!r}, and code is not run because a file names it; give "
+            f"--data {shlex.quote(config.data)} again to run it (in Python: data={config.data!r})"
+        )
     return load_task(
         config.data,
         input=config.space.input,
@@ -64,6 +70,9 @@ def load_data(config: StudyConfig, *, download: bool = False) -> Task:
         val_share=config.val_share,
         data_root=config.data_root,
         download=download,
+        resolution=config.resolution,
+        channels=config.channels,
+        length=config.length,
     )
 
 
@@ -78,6 +87,7 @@ def open_search(
     resume: bool = False,
     watcher: Watcher | None = None,
     download: bool = False,
+    code: bool = False,
     workers: int | None = None,
     executor: str = "local",
 ) -> Iterator[Search]:
@@ -86,6 +96,7 @@ def open_search(
     Torch uses one thread meanwhile, which is what makes a run repeatable, and memory beyond what is free raises.
 
     Args:
+        download, code: as for `load_data`, where there is no `task`.
         workers: processes that train; 1: this one. What a trial finds does not depend on it, the order of trials does.
             None: 1 here, and on a cluster as many as it has room for.
         executor: "local", or "ray" or "ray:ADDRESS" for a Ray cluster.
@@ -94,11 +105,16 @@ def open_search(
         NasError: something the user can mend; a new run has left nothing then, so that it can be begun again.
     """
     started = time.monotonic()  # a time limit counts loading and calibrating too
+    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RunError(
             "this script was begun once more, by a worker of the search that it starts; keep the search under "
             "'if __name__ == \"__main__\":', since workers import the script, or use workers=1"
         )
+    before = folder.read_config() if resume else None
+    if before is not None:
+        check_same(before.plugins, str(folder.path), strict=True)
+    config = replace(config, plugins=together(config.plugins))
     check_space(config.space)
     check_targets(config.space, config.latencies().values())
     place, _, address = executor.partition(":")
@@ -113,23 +129,22 @@ def open_search(
     if place == "ray":
         open_one = partial(open_on_ray, address=address or None)
     meters = {name: open_one(target) for name, target in config.latencies().items()}
-    before = folder.read_config() if resume else None
     if before is not None:
         _check_same(before, config, folder)
         config = replace(config, rungs=before.rungs)
-        if storage_url is None and not (folder.path / "study.db").exists():
-            raise RunError(f"{folder.path}: there is no study.db to go on with; a run with --storage needs that again")
+        check_there(folder, storage_url)
         earlier = read_kept(folder.warm_start, config.space) if config.warm_start else ()
     else:
         earlier = read_earlier(config.warm_start, config.space, objectives, folder)
     if task is None:
-        task = load_data(config, download=download)
+        task = load_data(config, download=download, code=code)
     fingerprint = task.fingerprint()
     if before is not None:
         before.check_data(fingerprint, config.data)
     config = settled(replace(config, data_fingerprint=fingerprint), len(task.x_train))
     config = _identified(config, before, folder, storage_url)
     check_task(config.space, task)
+    check_prices(config, task)
     with (
         nullcontext() if resume else _made(folder),
         folder.locked(),
@@ -151,7 +166,8 @@ def open_search(
         records, interrupted = storage.load()
         ledger.take_all(records)
         samples = calibration(task, config.seed)
-        pricer = Pricer(meters, task.in_shape, folder.path, thresholds(budgets), samples, folder.keep_price)
+        limited, own = thresholds(budgets), config.own_prices()
+        pricer = Pricer(meters, task.in_shape, folder.path, limited, samples, folder.keep_price, own)
         evaluator = Evaluator(config, task, pricer)
         sampler = make_sampler(
             config.sampler,
@@ -181,6 +197,7 @@ def open_search(
         finally:
             runs.close()
             keep_conditions(meters, folder)
+            _keep_search(search, folder, executor, began)
 
 
 def _identified(
@@ -218,7 +235,7 @@ def _opened_study(config: StudyConfig, folder: RunFolder, url: str | None, *, re
         RunError: it cannot be opened, or is another run's.
     """
     folder.clear_scratch()
-    url = url or _sqlite(folder.path / "study.db")
+    url = url or own_url(folder)
     try:
         storage = Storage(url, config.study_name, config.space, config.parsed_objectives(), resume=resume)
     except BaseException:
@@ -228,9 +245,9 @@ def _opened_study(config: StudyConfig, folder: RunFolder, url: str | None, *, re
     gone = False
     try:
         if resume:
-            _check_own(storage, config, folder, url)
+            check_own(storage, config, folder, url)
         else:
-            storage.keep(_RUN_ID, config.run_id)
+            storage.keep(RUN_ID, config.run_id)
         yield storage
     except BaseException:
         gone = not resume and storage.discard()
@@ -242,6 +259,24 @@ def _opened_study(config: StudyConfig, folder: RunFolder, url: str | None, *, re
             _empty(folder)
 
 
+def _keep_search(search: Search, folder: RunFolder, executor: str, began: str) -> None:
+    """Add to `machine.json` how long this process searched, what the time went into, and what was to end it."""
+    seconds = {
+        "all": time.monotonic() - search.started,
+        "pricing": search.evaluator.pricing_s,
+        **search.spent,
+    }
+    here = {
+        "began": began,
+        "executor": executor.partition(":")[0],  # an address is nobody else's business
+        "workers": search.executor.slots,
+        "limits": {name: value for name, value in vars(search.limits).items() if value is not None},
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+    }
+    machine = read_json(folder.machine) if folder.machine.exists() else {}
+    write_json(folder.machine, {**machine, "searches": [*machine.get("searches", []), here]})
+
+
 def _executor(
     config: StudyConfig, task: Task, folder: RunFolder, workers: int | None, place: str, address: str, tell: Tell
 ) -> Executor:
@@ -251,8 +286,8 @@ def _executor(
     write_shared(task, folder.shared)
     if place == "local":
         assert workers is not None
-        return Local(partial(prepare, config, folder.shared, workers), workers, tell)
-    carried = Carried(partial(prepare, config), folder.shared, workers or 1)
+        return Local(partial(prepare, config, folder.shared, workers, plugins=loaded()), workers, tell)
+    carried = Carried(partial(prepare, config, plugins=loaded()), folder.shared, workers or 1)
     gpus = 1.0 if config.device == "cuda" else 0.0  # a process without one of its own sees none
     return OnRay(carried, tell, address=address or None, at_most=workers, gpus_per_trial=gpus)
 
@@ -270,22 +305,6 @@ def _check_same(before: StudyConfig, config: StudyConfig, folder: RunFolder) -> 
         raise RunError(
             f"{folder.path}: the run was made with something else:\n{what}\n  choose a new folder with --out"
         )
-
-
-def _check_own(storage: Storage, config: StudyConfig, folder: RunFolder, url: str) -> None:
-    """Refuse the study of another run: its trials would replace this run's, and this run's weights would go."""
-    theirs = storage.attributes.get(_RUN_ID, "")
-    if theirs != config.run_id:
-        raise RunError(
-            f"{folder.path}: is the run {config.run_id or 'without an id'}, and the study '{config.study_name}' in "
-            f"{hide_password(url)} is the run {theirs or 'without an id'}\n"
-            "  go on with the --storage that this run was begun with, or choose a new folder with --out"
-        )
-
-
-def _sqlite(path: Path) -> str:
-    url = sqlalchemy.URL.create("sqlite", database=str(path.resolve()))
-    return url.render_as_string(hide_password=False)
 
 
 def _empty(folder: RunFolder) -> None:

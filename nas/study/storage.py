@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.errors import RunError
@@ -71,6 +72,16 @@ class Storage:
                 raise
             except Exception as error:  # SQLAlchemy's and the drivers' own, which are not ours to import
                 raise RunError(f"storage {shown}: cannot be opened: {str(error).splitlines()[0]}") from None
+
+    @property
+    def backend(self) -> BaseStorage:
+        """Optuna's own storage, for its tools."""
+        return self._storage
+
+    @property
+    def study_id(self) -> int:
+        """The study's number there."""
+        return self._study_id
 
     def close(self) -> None:
         """Let go of the file or the server; what is done afterwards opens it again."""

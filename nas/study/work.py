@@ -15,6 +15,7 @@ from nas.build import Network, build
 from nas.data import open_shared
 from nas.errors import NasError, RunError, TrialFailed
 from nas.measure.quiet import Pause
+from nas.plugins import Plugin, restore
 from nas.rng import generator, torch_seed
 from nas.space import Architecture
 from nas.study.config import StudyConfig
@@ -38,16 +39,24 @@ _PROCESS = ExitStack()
 """What a process that trains has set up for good."""
 
 
-def prepare(config: StudyConfig, folder: Path, slots: int, slot: int) -> Runner:
+def prepare(config: StudyConfig, folder: Path, slots: int, slot: int, *, plugins: Sequence[Plugin] = ()) -> Runner:
     """Make this process one of `slots` that train, and return what runs its jobs; see `nas.study.jobs.Prepare`.
 
     Args:
         folder: where `write_shared` put the data.
+        plugins: what the process of the search has loaded.
     """
-    task = open_shared(folder).to(device_of(config.device, slot))
-    _PROCESS.enter_context(training_process(slots))
+    task = ready(config, folder, slots, slot, plugins)
     _warm_up(config, task)
     return partial(work, config, task)
+
+
+def ready(config: StudyConfig, folder: Path, slots: int, slot: int, plugins: Sequence[Plugin]) -> Task:
+    """Make this process one of `slots` that train, and return the data; arguments as for `prepare`."""
+    restore(plugins)
+    task = open_shared(folder).to(device_of(config.device, slot))
+    _PROCESS.enter_context(training_process(slots))
+    return task
 
 
 def prepare_here(config: StudyConfig, task: Task, slot: int) -> Runner:

@@ -1,11 +1,14 @@
 """What the commands do and print when all is well; in this process, on real runs."""
 
 import csv
+import importlib
 import json
+from dataclasses import replace
 
 import pytest
 from tiny_run import BUDGET, TINY, snapshot
 
+from nas import api
 from nas.catalog import find_space, shipped
 from nas.records import read_csv
 from nas.space import Space
@@ -171,7 +174,10 @@ def test_front_under_another_budget_is_the_front_of_what_keeps_it(nas, run):
     assert f"small.csv: {len(kept)} networks" in result.stderr
 
 
-@pytest.mark.parametrize("rule", ["knee", "best:accuracy", "best:n_params", "best:accuracy where n_params<=300"])
+RULES = ["knee", "best:accuracy", "best:n_params", "best:accuracy where n_params<=300", "closest"]
+
+
+@pytest.mark.parametrize("rule", [*RULES, "closest:accuracy=0.9,n_params=200 where latency_ms<=50"])
 def test_pick_shows_one_network(nas, run, front, rule):
     result = ok(nas("front", "run", "--pick", rule, "--csv", "one.csv"))
     (one,) = read_csv(run.parent / "one.csv")
@@ -179,6 +185,20 @@ def test_pick_shows_one_network(nas, run, front, rule):
     rows = [line for line in result.stdout.splitlines() if line.split() and line.split()[0].isdigit()]
     assert len(rows) == 1
     assert rows[0].split()[0] == str(one.number)
+
+
+def test_several_picks_are_shown_in_their_order_and_once(nas, run, front):
+    rules = ["best:accuracy", "best:n_params", "best:accuracy"]
+    ok(nas("front", "run", *(word for rule in rules for word in ("--pick", rule)), "--csv", "some.csv"))
+    expected = list(dict.fromkeys(front.pick(rule).record.number for rule in rules))
+    assert [r.number for r in read_csv(run.parent / "some.csv")] == expected
+
+
+def test_a_front_is_sorted_by_any_figure(nas, run, front):
+    ok(nas("front", "run", "--sort", "accuracy", "--csv", "sorted.csv"))
+    values = [r.metrics["accuracy"] for r in read_csv(run.parent / "sorted.csv")]
+    assert values == sorted(values, reverse=True)
+    assert len(values) == len(front)
 
 
 def test_pick_looks_among_what_keeps_the_budget(nas, run):
@@ -208,25 +228,87 @@ def test_looking_changes_nothing(nas, run):
 
 def test_retrain_says_mean_interval_and_the_size_of_the_test_set_and_repeats_nothing(nas, run, front):
     number = front.pick("best:accuracy").record.number
-    result = ok(nas("retrain", "run", "--pick", "best:accuracy", "--seeds", "2", "--epochs", "2"))
-    found = json.loads((run / f"retrained/trial-{number:05d}/retrained.json").read_text())
+    folder = run / f"retrained/trial-{number:05d}"
+    command = ["retrain", "run", "--pick", "best:accuracy", "--workers", "1"]
+    result = ok(nas(*command, "--seeds", "2", "--epochs", "2"))
+    found = json.loads((folder / "retrained.json").read_text())
     assert f"{found['test_accuracy_mean']:.4f} (mean of 2 seeds, 95 % interval [" in result.stdout
     assert f"{found['test_accuracy_low']:.4f}, {found['test_accuracy_high']:.4f}]" in result.stdout
     assert "359 samples" in result.stdout
     assert f"{found['searched_validation_accuracy']:.4f} on validation data" in result.stdout
-    assert {p.name for p in (run / f"retrained/trial-{number:05d}").iterdir()} == {
-        *("seed-0.pt", "seed-1.pt", "retrained.json")
+    assert f"{found['gap']:+.4f}: the search saw it " in result.stdout
+    for seed in (0, 1):
+        said = f"trial {number}, seed {seed + 1} of 2: test accuracy {found['seeds'][seed]['scores']['accuracy']:.4f}"
+        assert said in result.stderr
+    assert {p.name for p in folder.iterdir()} == {
+        *("seed-0.pt", "seed-1.pt", "retrained.json", "model_card.json", "model_card.md")
     }
     before = snapshot(run)
-    again = nas("retrain", "run", "--pick", "best:accuracy", "--seeds", "2")
-    assert again.exit_code == 2
-    assert "--overwrite does it again" in again.stderr
+    again = ok(nas(*command, "--seeds", "2"))
+    assert "2 are trained already; --overwrite trains them again" in again.stderr
+    assert again.stdout == result.stdout
+    other = nas(*command, "--epochs", "1")
+    assert other.exit_code == 2
+    assert "training.epochs: 1 instead of 2" in other.stderr
     assert snapshot(run) == before
-    one = ok(nas("retrain", "run", "--pick", "best:accuracy", "--seeds", "1", "--epochs", "1", "--overwrite"))
+    one = ok(nas(*command, "--seeds", "1", "--epochs", "1", "--overwrite"))
     assert "no interval" in one.stdout
     assert "nan" not in one.stdout
-    assert json.loads((run / f"retrained/trial-{number:05d}/retrained.json").read_text())["test_accuracy_low"] is None
-    assert not (run / f"retrained/trial-{number:05d}/seed-1.pt").exists(), "weights of no retraining that is told of"
+    assert json.loads((folder / "retrained.json").read_text())["test_accuracy_low"] is None
+    assert not (folder / "seed-1.pt").exists(), "weights of no retraining that is told of"
+
+
+def test_retrain_of_several_prints_a_row_for_each_and_the_front_shows_them(nas, run, front):
+    one, two = (front.pick(rule).record.number for rule in ("best:accuracy", "best:n_params"))
+    assert one != two
+    rules = ["--pick", "best:accuracy", "--pick", "best:n_params", "--pick", f"trial:{one}"]
+    result = ok(nas("retrain", "run", *rules, "--seeds", "2", "--epochs", "1", "--workers", "1"))
+    rows = [line.split() for line in result.stdout.splitlines() if line.split() and line.split()[0].isdigit()]
+    assert [int(row[0]) for row in rows[:2]] == [one, two]
+    assert [row["trial"] for row in csv.DictReader((run / "retrained.csv").read_text().splitlines())] != []
+    ok(nas("export", "run", "--pick", f"trial:{one}"))
+    shown = ok(nas("front", "run")).stdout
+    assert "test" in shown.splitlines()[1]
+    (row,) = (line for line in shown.splitlines() if line.split()[:1] == [str(one)])
+    mean = json.loads((run / f"retrained/trial-{one:05d}/retrained.json").read_text())["test_accuracy_mean"]
+    assert f"{mean:.4f} [" in row
+    assert row.rstrip().endswith("exported)")
+    assert shown.count("exported") == 1
+
+
+def test_members_are_those_that_dominate_most(nas, run, front):
+    result = ok(nas("retrain", "run", "--members", "2", "--seeds", "1", "--epochs", "1", "--workers", "1"))
+    trained = {int(path.name.removeprefix("trial-")) for path in (run / "retrained").glob("trial-*")}
+    assert trained == {m.record.number for m in front.spread(2)}
+    assert "no interval" not in result.stdout
+
+
+def test_one_of_several_that_fails_is_exit_code_1(nas, run, monkeypatch):
+    real = api.Front.pick
+
+    def broken(self, rule):
+        member = real(self, rule)
+        values = member.record.arch.values | {"training.optimizer.sgd.lr": 1e12}
+        arch = self.config.space.architecture(values)
+        return member if rule != "knee" else replace(member, record=replace(member.record, arch=arch, number=99))
+
+    monkeypatch.setattr(api.Front, "pick", broken)
+    rules = ["--pick", "knee", "--pick", "best:accuracy"]
+    result = nas("retrain", "run", *rules, "--seeds", "1", "--epochs", "1", "--workers", "1")
+    assert result.exit_code == 1
+    assert "trial 99 failed: seed 1: diverged" in result.stderr
+    assert "one seed" in result.stdout
+
+
+def test_ctrl_c_says_that_nothing_is_lost(nas, run, monkeypatch):
+    def struck(self, trial, seed, log):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module("nas.cli.retrain")._Telling, "epoch", struck)
+    result = nas("retrain", "run", "--workers", "1")
+    assert result.exit_code == 130
+    assert "the same command goes on from there" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_export_of_one_and_of_all(nas, run, front):
@@ -244,6 +326,9 @@ def test_export_of_one_and_of_all(nas, run, front):
     rows = list(csv.DictReader((run / "exports/exports.csv").read_text().splitlines()))
     assert [int(row["trial"]) for row in rows] == [m.record.number for m in front]
     assert all(float(row["file_ms_low"]) <= float(row["file_ms"]) <= float(row["file_ms_high"]) for row in rows)
+    rules = ["--pick", "best:accuracy", "--pick", "best:n_params"]
+    ok(nas("export", "run", *rules, "--out", "both"))
+    assert len(list((run.parent / "both").glob("*.onnx"))) == len(front.pick_all(rules[1::2]))
     ok(nas("export", "run", "--pick", "knee", "--out", "mine/net.onnx"))
     assert (run.parent / "mine/net.onnx").exists()
 

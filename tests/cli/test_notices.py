@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from tiny_run import TINY
 
-from nas import cli
+from nas.cli.search import _counts, _crowd
 from nas.records import read_csv, write_csv
 from nas.study import session
 from nas.study.folder import RunFolder
@@ -69,7 +69,7 @@ def ended(*records: tuple[str, bool]) -> SimpleNamespace:
     ],
 )
 def test_trials_are_counted_by_what_became_of_them(records, said):
-    assert cli._counts(ended(*records)) == said
+    assert _counts(ended(*records)) == said
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_trials_are_counted_by_what_became_of_them(records, said):
     ],
 )
 def test_far_more_workers_than_cores_are_noticed(workers, cores, said):
-    assert cli._crowd(workers, cores) == said
+    assert _crowd(workers, cores) == said
 
 
 @pytest.mark.parametrize(("options", "times"), [((), 1), (("--quiet",), 0)])

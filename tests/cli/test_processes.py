@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ import optuna
 import pytest
 from tiny_run import TINY, snapshot
 
+from nas.api import Front
 from nas.records import read_csv
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder
@@ -189,3 +191,28 @@ def test_a_training_that_needs_more_memory_than_there_is_fails_and_the_search_go
     for r in by_width[10000]:
         assert (r.state, bool(r.train_seconds)) == ("failed", True)
         assert r.reason.startswith("out of memory")
+
+
+# A retraining that is killed in the middle, and goes on.
+
+
+@pytest.mark.slow
+def test_a_killed_retraining_goes_on_to_the_same_end(run, finished, digits, tmp_path):
+    """Killed with two workers, ended here with none: what is there in the end is what one go leaves."""
+    whole = Front.load(shutil.copytree(finished, tmp_path / "whole"), data=digits).pick("knee").retrain(2, epochs=8)
+    program = "import nas.retrain.drive as drive; drive._CHECKPOINT_S = 0; from nas.cli import main; main()"
+    command = [sys.executable, "-c", program, "retrain", "run", "--seeds", "2", "--epochs", "8", "--workers", "2"]
+    child = subprocess.Popen(command, cwd=run.parent, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and child.poll() is None and not list(run.rglob("paused-*.pt")):
+        time.sleep(0.005)
+    child.kill()
+    assert child.wait(10) == -signal.SIGKILL, child.stderr.read()
+    child.stderr.close()
+    assert not list(run.rglob("retrained.json"))
+    told = []
+    found = Front.load(run, data=digits).pick("knee").retrain(2, on_epoch=lambda seed, log: told.append(seed))
+    assert 0 < len(told) < 2 * 8, "it went on with what was kept"
+    for one, other in zip(whole.weights, found.weights, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    assert not [path for path in (run / "retrained").rglob("*") if path.name in (".lock", ".data", "unfinished")]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from test_blocks import CONFIGS, PARTS, SHAPES, draw, make, settled
+from test_blocks import CONFIGS, PARTS
 
 from nas.errors import NasError
 from nas.export import FORMATS
 from nas.export.parity import BATCH_SIZES, compare, torch_outputs
 from nas.export.quantize import PRECISIONS
 from nas.measure.runtimes import RUNTIMES
-from nas.shapes import Shape
+from nas.testing.blocks import SHAPES, BlockCase, block_cases, draw
 
 METADATA = {"batch": None}
 
@@ -22,36 +21,32 @@ REFUSED: dict[tuple[str, str], str] = {}
 """Format and block: the reason, as the error gives it."""
 
 QUICK = ("onnx", "openvino")
-"""The others take a second or more for a block; of these some stand for all in a quick run."""
+"""The others take a second or more for a network."""
 
-SAMPLED = [("pt2", "conv", 0), ("pt2", "lstm", 1), ("pt2", "transformer", 1), ("pt2", "dense", 1)]
+SAMPLED = [("conv", 0), ("lstm", 1), ("transformer", 1), ("dense", 1)]
+"""Blocks and configs that stand for all in a quick run: ONNX files of each are in the contract of blocks."""
 
 
-def some(name: str) -> list[tuple[Shape, dict[str, Any]]]:
-    """The second shape, whose sizes are odd, with each config."""
-    return [(SHAPES[PARTS[name].takes][1], fields) for fields in CONFIGS[name]]
+def quick(format: str, name: str, i: int) -> bool:
+    return (name, i) in SAMPLED and format != "executorch"
 
 
 CASES = [
-    pytest.param(
-        *(format, name, in_shape, fields),
-        id=f"{format}-{name}-{i}",
-        marks=[] if format in QUICK or (format, name, i) in SAMPLED else [pytest.mark.slow],
-    )
+    pytest.param(format, case, id=f"{format}-{name}-{i}", marks=[] if quick(format, name, i) else [pytest.mark.slow])
     for format in FORMATS
     for name in PARTS
-    for i, (in_shape, fields) in enumerate(some(name))
+    for i, case in enumerate(block_cases(name, [SHAPES[PARTS[name].takes][1]], CONFIGS[name]))  # sizes that are odd
 ]
 
 
-@pytest.mark.parametrize(("format", "name", "in_shape", "fields"), CASES)
+@pytest.mark.parametrize(("format", "case"), CASES)
 def test_a_block_in_a_file_computes_what_torch_computes(
-    format: str, name: str, in_shape: Shape, fields: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    format: str, case: BlockCase, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    form = FORMATS[format]
+    form, name, in_shape = FORMATS[format], case.name, case.in_shape
     if reason := form.unavailable():
         pytest.skip(reason)
-    module, path, x = settled(make(name, in_shape, fields), in_shape), tmp_path / f"net{form.suffix}", draw(9, in_shape)
+    module, path, x = case.settled(), tmp_path / f"net{form.suffix}", case.draw(9)
     if (format, name) in REFUSED:
         with pytest.raises(NasError, match=REFUSED[format, name]):
             form.write(module, in_shape, path, METADATA, batch=2)
@@ -71,7 +66,7 @@ def test_weights_may_lie_as_training_leaves_them(format: str, tmp_path: Path) ->
     form, in_shape = FORMATS[format], (4, 8, 8)
     if reason := form.unavailable():
         pytest.skip(reason)
-    module, path, x = settled(make("conv", in_shape, {}), in_shape), tmp_path / f"net{form.suffix}", draw(4, in_shape)
+    module, path, x = BlockCase("conv", in_shape).settled(), tmp_path / f"net{form.suffix}", draw(4, in_shape)
     module.to(memory_format=torch.channels_last)
     form.write(module, in_shape, path, METADATA, batch=2)
     form.finish(path, METADATA)
@@ -87,7 +82,7 @@ def test_its_runtime_measures_the_file_itself(format: str, tmp_path: Path) -> No
     if reason := form.unavailable() or runtime.unavailable():
         pytest.skip(reason)
     in_shape = (4, 8, 8)
-    module, path, x = settled(make("conv", in_shape, {}), in_shape), tmp_path / f"net{form.suffix}", draw(2, in_shape)
+    module, path, x = BlockCase("conv", in_shape).settled(), tmp_path / f"net{form.suffix}", draw(2, in_shape)
     form.write(module, in_shape, path, METADATA, batch=2)
     threads = torch.get_num_threads()
     found = runtime().outputs(path, x.numpy())

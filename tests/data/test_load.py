@@ -76,7 +76,7 @@ def test_a_broken_fashion_mnist_is_no_traceback(tmp_path):
     folder.mkdir(parents=True)
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (folder / f"{name}-ubyte").write_bytes(b"not it")
-    with pytest.raises(DataError, match=r"fashion_mnist: cannot be read from .*delete the folder"):
+    with pytest.raises(DataError, match=r"fashion_mnist: cannot be read from .*delete it and fetch it again"):
         load_task("fashion_mnist", data_root=tmp_path)
 
 

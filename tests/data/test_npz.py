@@ -56,7 +56,7 @@ BAD = {
     "layout type": ({"layout": [1, 2]}, ["layout holds int64"]),
     "class names": ({"classes": [["a", "b"]]}, ["classes is <U1"]),
     "class twice": ({"classes": ["a", "a"]}, ["'a' twice"]),
-    "unused split": ({"x_val": X}, ["x_val would not be used", "split from x_train"]),
+    "unused split": ({"x_valid": X}, ["x_valid would not be used", "train, val and test"]),
     "huge": ({"x_train": X.astype(float) * 1e200}, ["too large to scale"]),
 }
 
@@ -77,12 +77,14 @@ def test_a_missing_file(tmp_path, write):
         load_task(str(tmp_path / "mime.npz"))
     with pytest.raises(DataError, match="no folder"):
         load_task(str(tmp_path / "absent" / "mine.npz"))
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(DataError, match=r"the file itself is named: .*mine\.npz"):
         load_task(str(tmp_path))
 
 
 def test_a_misspelt_name_gets_the_nearest():
-    with pytest.raises(DataError, match=r"no data set called 'digit'\. Did you mean 'digits'\?.*fashion_mnist"):
+    with pytest.raises(
+        DataError, match=r"no data set called 'digit', and no file or folder\. Did you mean 'digits'\? Data are "
+    ):
         load_task("digit")
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nas.data import Arrays, Task, load_task, make_task, open_shared, write_shared
+from nas.data.reading import AS_THEY_ARE, Reading
 from nas.errors import DataError, RunError
 
 TENSORS = ("x_train", "y_train", "x_val", "y_val")
@@ -19,7 +20,8 @@ FILES = {"task.json", *(f"{name}.npy" for name in TENSORS)}
 def make(seed: int = 0, **changes) -> Task:
     random = np.random.default_rng(seed)
     x, y = random.normal(3, 5, size=(60, 2, 5, 4)), np.array(["ä", "b", "\ud800"])[np.arange(60) % 3]
-    return make_task(Arrays(**{"name": "own", "where": "own", "x_train": x, "y_train": y} | changes))
+    how = changes.pop("how", AS_THEY_ARE)
+    return make_task(Arrays(**{"name": "own", "where": "own", "x_train": x, "y_train": y} | changes), how=how)
 
 
 @pytest.fixture
@@ -32,6 +34,9 @@ IMAGES = np.random.default_rng(1).integers(0, 255, (60, 3, 6, 6), np.uint8)
 TASKS = {
     "float64": make(),
     "uint8, so scaled": make(x_train=IMAGES),
+    "resized": make(x_train=IMAGES, channels="RGB", how=Reading(resolution=4)),
+    "made grey": make(x_train=IMAGES, how=Reading(channels=1)),
+    "cut": make(x_train=IMAGES[:, 0], layout="NTC", how=Reading(length=4)),
     "with a test set": load_task("digits", input="sequence", seed=3),
 }
 

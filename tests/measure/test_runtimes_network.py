@@ -74,7 +74,7 @@ def test_nonsense_is_told(content, tmp_path):
 
 def test_a_block_that_only_the_user_has_is_told_with_a_way_out(tmp_path):
     parts = [["body", "denes", {"width": 4}], ["head", "pool", {}]]
-    with pytest.raises(NasError, match=r"Did you mean 'dense'(.|\n)*measure in a runtime that takes ONNX"):
+    with pytest.raises(NasError, match=r"Did you mean 'dense'(.|\n)*a runtime that takes ONNX needs no block"):
         read_network(changed(dense(tmp_path), parts=parts))
 
 

@@ -12,7 +12,7 @@ from tpe_cases import PARAMETERS, any_spaces, chances, drawn, exact_leaves, prio
 from nas.samplers.fresh import every
 from nas.samplers.tpe.activity import Activity
 from nas.samplers.tpe.belief import Belief
-from nas.samplers.tpe.candidates import candidates
+from nas.samplers.tpe.candidates import alternatives, candidates, varied
 from nas.samplers.tpe.cells import Cells
 from nas.samplers.tpe.columns import Columns
 from nas.samplers.tpe.densities import Densities, pooled
@@ -278,3 +278,31 @@ def test_gamma_grows_to_a_limit():
     values = [gamma(n) for n in range(500)]
     assert values == sorted(values)
     assert values[-1] == 25
+
+
+@given(any_spaces, seeds, st.integers(1, 60))
+@settings(deadline=None, max_examples=60)
+def test_an_alternative_makes_one_choice_of_its_parent_otherwise(space, seed, n):
+    columns, rng = Columns(space), np.random.default_rng(seed)
+    activity = Activity(columns)
+    parents = activity.draw(prior(columns), 3, rng)
+    roles = varied(activity, parents)
+    for role in (None, *roles.tolist()):
+        for row in alternatives(activity, prior(columns), parents, n, rng, role):
+            among = roles if role is None else [role]
+            choices = np.concatenate([columns.roles[i] for i in among])
+            differ = [np.flatnonzero((row != parent) & (row >= 0) & (parent >= 0)) for parent in parents]
+            assert any(len(one) == 1 and one[0] in choices for one in differ)
+            assert (activity.settle(row[None].copy())[0] == row).all()
+    assert len(alternatives(activity, prior(columns), parents, n, rng)) > 0 or not len(roles)
+
+
+def test_every_alternative_of_a_choice_is_drawn():
+    space = Space(input="vector", root={"optimizer": Choice({"sgd": {"lr": Float(0.1, 1.0)}, "adam": {}, "lion": {}})})
+    columns = Columns(space)
+    activity = Activity(columns)
+    sgd = activity.draw(prior(columns), 50, np.random.default_rng(0))
+    sgd = sgd[sgd[:, columns.paths["optimizer"]] == 0]
+    found = alternatives(activity, prior(columns), sgd, 50, np.random.default_rng(1))
+    assert sorted(found[:, columns.paths["optimizer"]].tolist()) == [1, 2]
+    assert (found[:, columns.paths["optimizer.sgd.lr"]] == -1).all()

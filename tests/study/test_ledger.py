@@ -9,7 +9,7 @@ from nas.objectives import Measurement, parse_objective
 from nas.records import TrialRecord
 from nas.space import Architecture
 from nas.study.front import front_numbers
-from nas.study.ledger import Ledger, full_seconds, was_trained
+from nas.study.ledger import Ledger, full_seconds, was_trained, worst_of_interest
 
 OBJECTIVES = [parse_objective("accuracy"), parse_objective("n_params")]
 SHARES = (1 / 9, 1 / 3, 1.0)
@@ -76,7 +76,7 @@ def test_the_front_is_that_of_the_complete_ones_in_whatever_order_they_came():
 
 def test_where_trials_stand_is_what_they_had_at_each_rung():
     book = ledger()
-    book.take_all([trial(0, [0.5, 0.7, 0.8]), trial(1, [0.6]), trial(2, [0.4, 0.9])])
+    book.take_all([trial(0, [0.5, 0.7, 0.8]), trial(1, [0.6]), trial(2, [0.4, 0.85])])
     found = {(s.number, s.rung): (s.losses[0], s.open, s.complete) for s in book.standings(stay=[2])}
     assert found == {
         (0, 0): (-0.5, False, False),
@@ -84,7 +84,7 @@ def test_where_trials_stand_is_what_they_had_at_each_rung():
         (0, 2): (-0.8, False, True),
         (1, 0): (-0.6, True, False),
         (2, 0): (-0.4, False, False),
-        (2, 1): (-0.9, False, False),
+        (2, 1): (-0.85, False, False),
     }
 
 
@@ -146,3 +146,19 @@ def test_seconds_are_told_where_time_counts():
         book = ledger(timed=timed)
         book.take(trial(0, [0.5, 0.7, 0.8]))
         assert [o.cost for o in book.seen()] == [25.0 if timed else None]
+
+
+def test_what_is_far_worse_than_the_best_looks_alike_and_is_not_promoted():
+    book = ledger()
+    book.take_all([trial(0, [0.5, 0.6, 0.9]), trial(1, [0.3, 0.4, 0.6], 1.0), trial(2, [0.2, 0.3, 0.65], 2.0)])
+    told = [one.losses[0] for one in book.seen()]
+    assert told == pytest.approx([math.log(0.1), math.log(0.3), math.log(0.3)])
+    book.take_all([trial(3, [0.2]), trial(4, [0.9])])
+    first = {s.number: s.losses for s in book.standings() if s.rung == 0}
+    assert first[3] == (math.inf, math.inf)  # 80 % wrong where the best is at 10 %
+    assert first[4] == (-0.9, 100.0)
+
+
+@pytest.mark.parametrize(("seen", "worst"), [([], math.inf), ([math.nan], math.inf), ([0.2, 0.9], 0.3), ([1.0], 0.1)])
+def test_the_worst_error_of_interest(seen, worst):
+    assert worst_of_interest(seen) == pytest.approx(worst)

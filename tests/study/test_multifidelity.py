@@ -46,7 +46,7 @@ def search(config, folder, limits, digits, watcher=None, resume=False, workers=1
 def told(record) -> dict:
     """Everything of a trial that no clock has a part in."""
     prices = {name: m for name, m in record.prices.items() if name != LATENCY}
-    clocks = dict.fromkeys(("train_seconds", "epoch_seconds", "epoch_seconds_predicted"))
+    clocks = dict.fromkeys(("train_seconds", "epoch_seconds", "epoch_seconds_predicted", "ended_s"))
     return {**vars(record), "prices": prices, "arch": record.arch.to_json(), **clocks}
 
 

@@ -45,7 +45,7 @@ def search(config, folder, limits, digits, watcher=None, resume=False):
 def told(record: TrialRecord) -> dict:
     """Everything of a trial that no clock has a part in."""
     prices = {name: m for name, m in record.prices.items() if name != "latency_ms"}
-    clocks = dict.fromkeys(("train_seconds", "epoch_seconds", "epoch_seconds_predicted"))
+    clocks = dict.fromkeys(("train_seconds", "epoch_seconds", "epoch_seconds_predicted", "ended_s"))
     return {**vars(record), "prices": prices, "arch": record.arch.to_json(), **clocks}
 
 
@@ -128,6 +128,7 @@ def test_the_files_of_a_run(finished, records, tiny):
     names = {p.relative_to(finished).as_posix() for p in finished.rglob("*") if p.is_file()}
     weights = {f"checkpoints/trial-{r.number:05d}.pt" for r in records if r.on_front}
     files = {"config.yaml", "machine.json", "study.db", "trials.csv", "front.csv", "front.png", "prices.jsonl"}
+    files |= {"networks.json"}
     assert names == files | weights
     rows = list(csv.DictReader((finished / "trials.csv").read_text().splitlines()))
     assert list(rows[0])[:14] == [

@@ -1,6 +1,7 @@
 """What decides a study, as one value and one file; and the folder that holds it."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,10 @@ configs = st.builds(
     space=st.builds(lambda name: parse(TINY, name=name), words),
     data=words,
     data_root=words,
-    val_share=st.floats(0.01, 0.99),
+    val_share=st.none() | st.floats(0.01, 0.99),
+    resolution=st.none() | st.integers(1, 500),
+    channels=st.sampled_from([None, 1, 3]),
+    length=st.none() | st.integers(1, 500),
     objectives=st.lists(st.sampled_from(list(OBJECTIVES)), min_size=1, unique=True),
     budgets=st.lists(st.builds("{}<={}".format, st.sampled_from(PRICES), st.integers(1, 10**9)), max_size=3),
     warm_start=st.lists(words, max_size=3),
@@ -81,6 +85,9 @@ def test_differences_are_said_in_words():
         ({"seed": -1}, NasError, "seed must be at least 0, got -1"),
         ({"warm_start": 3}, NasError, "warm_start must be the folders of earlier runs"),
         ({"warm_start": [None]}, NasError, "warm_start must be the folders of earlier runs"),
+        ({"enough": ["macs<=3"]}, BudgetError, "macs is no objective of this search"),
+        ({"enough": "latency_ms>=3"}, BudgetError, "write latency_ms<=3"),
+        ({"enough": 3}, NasError, "enough must be texts"),
     ],
 )
 def test_what_is_refused(options, error, said):
@@ -92,6 +99,19 @@ def test_what_is_refused(options, error, said):
 def test_budgets_are_kept_in_one_spelling():
     config = StudyConfig(space=parse(TINY), budgets=[" n_params <= 100k", "latency_ms<2.50"])
     assert config.budgets == ("n_params<=100000", "latency_ms<2.5")
+
+
+def test_what_is_good_enough_is_part_of_the_objective(tmp_path):
+    config = StudyConfig(space=parse(TINY, name="tiny"), enough=["latency_ms <= 0.5", "accuracy>=0.9"])
+    accuracy, latency = config.parsed_objectives()
+    assert [latency.loss(ms) for ms in (0.1, 0.5, 0.7)] == [0.5, 0.5, 0.7]
+    assert [accuracy.loss(share) for share in (0.95, 0.9, 0.8)] == [-0.9, -0.9, -0.8]
+    assert accuracy.told_loss(0.99) == pytest.approx(math.log(0.1))
+    config.write(tmp_path / "config.yaml", "0")
+    assert StudyConfig.read(tmp_path / "config.yaml") == config
+    assert StudyConfig(space=config.space).differences(config) == [
+        "enough: latency_ms<=0.5, accuracy>=0.9 instead of none"
+    ]
 
 
 def test_one_earlier_run_or_several_as_text_or_path():

@@ -15,7 +15,7 @@ import numpy as np
 from nas.errors import NasError
 from nas.measure import reference
 from nas.measure.latency import Clock, Run
-from nas.registry import Registry
+from nas.registry import A_RUN, Registry
 from nas.shapes import Shape
 
 
@@ -176,4 +176,39 @@ def spell(runtime: str, threads: int, batch: int, precision: str) -> str:
     return f"{runtime}:{settings}" if settings else runtime
 
 
-RUNTIMES: Registry[type[Runtime]] = Registry("runtime")
+def _check_class(name: str, part: type[Runtime]) -> None:
+    if not (isinstance(part, type) and issubclass(part, Runtime)):
+        raise ValueError(
+            f"must be a class that inherits OnnxTaker or NetworkTaker (nas.measure.runtimes), got {part!r}"
+        )
+    if getattr(part, "called", None) != name:
+        raise ValueError(f"called must be its name, got {getattr(part, 'called', None)!r}; write called = {name!r}")
+    if getattr(part, "takes", None) not in ("onnx", "network"):
+        raise ValueError("takes must be 'onnx' or 'network'; inherit OnnxTaker or NetworkTaker, which say so")
+    if missing := sorted(getattr(part, "__abstractmethods__", ())):
+        raise ValueError(f"it lacks {' and '.join(missing)}")
+
+
+RUNTIMES: Registry[type[Runtime]] = Registry("runtime", _check_class)
+
+
+def remember(name: str, takes: str, precisions: tuple[str, ...]) -> None:
+    """Take over how a runtime was described when a run was made: its figures can be read without its code.
+
+    What it measured has a name then; nothing can be measured in it until the code is there too.
+    """
+    if name not in RUNTIMES:
+        told = {"called": name, "takes": takes, "precisions": precisions}
+        RUNTIMES._file(name, type("Remembered", (_Remembered,), told), A_RUN)
+
+
+class _Remembered(Runtime):
+    @classmethod
+    def unavailable(cls) -> str:
+        return f"{cls.called}: the runtime is one of a user's own, and its code is not loaded; name its --plugin"
+
+    def reference(self) -> bytes:
+        raise NasError(self.unavailable())
+
+    def load(self, model: Path | bytes, inputs: np.ndarray) -> Opened:
+        raise NasError(self.unavailable())

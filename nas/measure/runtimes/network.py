@@ -74,7 +74,8 @@ def read_network(model: Path | bytes) -> tuple[nn.Module, Shape]:
     except BuildError as error:
         raise NasError(
             f"{place(model)}: cannot be built in the process that measures: {error}\n"
-            "  with blocks of your own measure in a runtime that takes ONNX, such as onnxruntime"
+            "  a block of your own is known there where its file is named with --plugin; a runtime that takes ONNX "
+            "needs no block"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NasError(f"{place(model)}: describes no network ({type(error).__name__}: {error})") from error

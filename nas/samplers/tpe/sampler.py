@@ -26,7 +26,7 @@ from nas.samplers.proposer import (
 )
 from nas.samplers.tpe.activity import Activity
 from nas.samplers.tpe.belief import Belief
-from nas.samplers.tpe.candidates import candidates
+from nas.samplers.tpe.candidates import alternatives, candidates, varied
 from nas.samplers.tpe.columns import Columns, Steps
 from nas.samplers.tpe.densities import Densities
 from nas.samplers.tpe.features import Features
@@ -82,6 +82,7 @@ class TPE:
         n_startup: trials of the first design; every other of them is chosen by evidence, where there is any.
         n_candidates: architectures looked at for one proposal.
         explore: share of the proposals drawn uniformly from all there is, so that no region is given up.
+        vary: share of the proposals that make one choice of the front otherwise, a role drawn uniformly.
         other: how much a trial counts at the other positions of a repeat, in the densities.
         beyond: share of the proposals that look at the whole range of prices.
         ratio: power of l / g.
@@ -111,6 +112,7 @@ class TPE:
         n_startup: int = 10,
         n_candidates: int = 256,
         explore: float = 0.03,
+        vary: float = 0.07,
         other: float = 0.25,
         beyond: float = 0.1,
         ratio: float = 0.1,
@@ -119,7 +121,7 @@ class TPE:
     ) -> None:
         if n_startup < 1 or n_candidates < 1:
             raise NasError(f"tpe: n_startup and n_candidates are at least 1, got {n_startup} and {n_candidates}")
-        for name, value in {"explore": explore, "other": other, "beyond": beyond}.items():
+        for name, value in {"explore": explore, "vary": vary, "other": other, "beyond": beyond}.items():
             if not 0 <= value <= 1:
                 raise NasError(f"tpe: {name} lies in [0, 1], got {value}")
         for name, value in {"ratio": ratio, "thrift": thrift, "seed": seed}.items():
@@ -128,7 +130,7 @@ class TPE:
         if without and without not in COMPONENTS:
             raise NasError(f"tpe: without: {did_you_mean('component', without, COMPONENTS)}")
         self.gated, self.seed, self.n_startup, self.n_candidates = gated, seed, n_startup, n_candidates
-        self.explore, self.beyond, self.thrift, self.without = explore, beyond, thrift, without
+        self.explore, self.vary, self.beyond, self.thrift, self.without = explore, vary, beyond, thrift, without
         self.ratio = 0.0 if without == "densities" else ratio
         self.other = 0.0 if without == "roles" else other
         self.cheap = np.array([o.cheap and without != "prices" for o in objectives], dtype=bool)
@@ -243,6 +245,8 @@ class TPE:
         densities, parents = self._good(outlook)
         good = self.prior if self.without == "densities" else densities.steps
         rows = candidates(self.activity, good, self.prior, parents, self.n_candidates, rng)
+        if rng.random() < self.vary and len(roles := varied(self.activity, parents)):
+            rows = alternatives(self.activity, self.prior, parents, self.n_candidates, rng, int(rng.choice(roles)))
         if self.columns.exact:  # a row says all of an architecture
             rows = rows[[row.tobytes() not in self.history.tried for row in rows]]
         gain = Gain(outlook.front)

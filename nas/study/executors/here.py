@@ -48,7 +48,7 @@ class Here:
         try:
             return (attempt(self._runner, job, self._tell),)
         except Exception as error:
-            raise Broken.of(error).as_error(f"trial {job.number}") from error
+            raise Broken.of(error).as_error(job.name) from error
 
     def close(self) -> None:
         """Forget what was submitted and not run."""

@@ -206,7 +206,7 @@ class Local:
             worker.job, self._any_answered = None, True
             self._ended.append(message)
         elif worker.job is not None:
-            self._raised.append(message.as_error(f"trial {worker.job.number}"))
+            self._raised.append(message.as_error(worker.job.name))
             worker.job, self._any_answered = None, True
         else:
             worker.broken = message

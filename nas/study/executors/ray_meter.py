@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from nas import plugins
 from nas.errors import NasError, RunError
 from nas.measure import MeterApart, OpenMeter
 from nas.measure import open_meter as open_meter_here
@@ -167,7 +168,7 @@ class MeterOnRay:
             if not measures(self._ray):
                 raise _no_node()
             bench = self._ray.remote(Bench).options(num_cpus=0, resources={LATENCY: _SHARE})
-            self._actor = bench.remote(str(self.target))
+            self._actor = bench.remote(str(self.target), plugins.loaded())
         plain = None if calibration is None else calibration.to_dict()
         asked = self._actor.ask.remote(plain, path and path.name, content, in_shape, tuple(limits))
         try:
@@ -193,10 +194,11 @@ class Bench:
 
     Args:
         target: see `Target`.
+        given: what the process of the search has loaded.
     """
 
-    def __init__(self, target: str) -> None:
-        self._target = target
+    def __init__(self, target: str, given: Sequence[plugins.Plugin] = ()) -> None:
+        self._target, self._plugins = target, given
         self._meter: MeterApart | None = None
         self._given: dict[str, Any] | None = None
 
@@ -222,6 +224,7 @@ class Bench:
     def _measure(
         self, calibration: dict[str, Any] | None, path: Path | None, in_shape: Shape, limits: Sequence[float]
     ) -> dict[str, Any]:
+        plugins.restore(self._plugins)
         meter = self._meter = self._meter or MeterApart(self._target)
         if calibration is not None and calibration != self._given:
             meter.calibration = Calibration.from_dict(calibration)  # which starts its process anew

@@ -1,0 +1,293 @@
+"""The model card of a retrained network: what it is, what it was trained on, how good it is, what it costs.
+
+After Mitchell et al., Model Cards for Model Reporting, FAT* 2019, https://arxiv.org/abs/1810.03993. What nobody but
+its user can say, what it is meant for and where it must not be used, is a marked section that is theirs: it is carried
+over when the card is written again.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import RunError
+from nas.measure.machine import describe
+from nas.objectives import is_latency
+from nas.records import TrialRecord, read_json, summary, write_json, write_text
+from nas.retrain.result import Retrained
+from nas.study.config import StudyConfig
+from nas.study.folder import RunFolder
+
+if TYPE_CHECKING:
+    from nas.data import Task
+
+CARD, CARD_JSON = "model_card.md", "model_card.json"
+CARDS = (CARD_JSON, CARD)
+
+_BEGIN = "<!-- yours, from here: it is kept when this card is written again -->"
+_END = "<!-- yours, up to here -->"
+_YOURS = (
+    "\nTo be written by who uses the model: what it is for, who it is for, on which samples it must not be relied on, "
+    "what happens when it is wrong.\n"
+)
+_MOST = 12
+"""Classes, values of a channel or sizes that a page shows; all are in the JSON file."""
+
+
+def make_card(config: StudyConfig, record: TrialRecord, task: Task, found: Retrained, run: RunFolder) -> dict[str, Any]:
+    """Return all that the card says, as JSON has it."""
+    low, high = found.interval
+    first = found.seeds[0]
+    name = found.metric.name
+    machine = read_json(run.machine) if run.machine.exists() else {}
+    limits = config.parsed_budgets()
+    values = record.metrics
+    where = shlex.quote(_place(run))
+    pick = f"--pick trial:{record.number}"
+    return {
+        "model": f"trial {record.number} of {run.path.resolve().name}",
+        "weights": first.weights,
+        "data": {
+            "name": task.name,
+            "trained_on": len(task.x_train) + len(task.x_val),
+            "tested_on": found.n_test,
+            "in_the_search": {"trained_on": len(task.x_train), "validated_on": len(task.x_val)},
+            "fingerprint": task.fingerprint(),
+            "test_fingerprint": found.plan.get("test_data", ""),
+            "input_shape": list(task.in_shape),
+            "classes": list(task.classes),
+            "preprocessing": "input = (x * scale - mean) / std per channel, float32, (N, *input_shape)",
+            "scale": task.scale,
+            "mean": list(task.mean),
+            "std": list(task.std),
+        },
+        "architecture": {
+            "words": summary(config.space.resolve(record.arch)),
+            "space": config.space.name,
+            "fingerprint": record.arch.fingerprint(),
+            "parameters": dict(record.arch.values),
+        },
+        "training": {
+            "recipe": dict(found.plan.get("training", {})),
+            "epochs": found.epochs,
+            "seeds": len(found.seeds),
+            "seconds_per_seed": [round(seed.train_seconds, 2) for seed in found.seeds],
+            "device": config.device,
+            "machine": {key: value for key, value in describe().items() if key != "load_average"},
+        },
+        "metrics": {
+            "metric": name,
+            "direction": found.metric.direction,
+            "test_mean": found.mean,
+            "test_interval_95": None if math.isnan(low) else [low, high],
+            "test_sampling_error": found.sampling_error,
+            "test_by_seed": [dict(seed.scores) for seed in found.seeds],
+            "validation_in_the_search": {
+                **{score: float(value) for score, value in record.scores.items()},
+                "share_of_its_training": record.share,
+            },
+            "gap": found.gap,
+            "of_these_weights": {
+                "scores": dict(first.scores),
+                "accuracy_by_class": _by_class(task.classes, first.confusion),
+                "confusion": [list(row) for row in first.confusion],
+            },
+        },
+        "prices": {
+            "measured": {
+                price: {"value": m.value, "low": m.low, "high": m.high, **_target(config, price)}
+                for price, m in record.prices.items()
+            },
+            "machine_of_the_search": {key: machine.get(key) for key in ("cpu", "cores", "os", "onnxruntime", "torch")},
+        },
+        "budgets": [
+            {"budget": str(b), "value": values.get(b.objective), "kept": b.kept(values.get(b.objective, math.nan))}
+            for b in limits
+        ],
+        "versions": {"pareto-nas": version("pareto-nas"), **{k: describe()[k] for k in ("python", "torch", "numpy")}},
+        "load": f'nas.Front.load({_place(run)!r}).pick("trial:{record.number}").network()',
+        "export": f"nas export {where} {pick}",
+        "reproduce": f"nas retrain {where} {pick} --seeds {len(found.seeds)} --epochs {found.epochs} --overwrite",
+    }
+
+
+def write_card(card: Mapping[str, Any], into: Path, before: Path) -> None:
+    """Write a card as JSON and as a page.
+
+    Args:
+        into: folder of the new one.
+        before: folder of an earlier one, from which the user's section comes. Where the rest of that page was changed
+            by hand too, it is kept beside the new one, as `model_card.edited-001.md` or the next number.
+    Raises:
+        RunError: it cannot be written.
+    """
+    old = before / CARD
+    text = old.read_text(encoding="utf-8") if old.exists() else ""
+    yours = _yours(text)
+    if text and not _is_ours(text, yours, before / CARD_JSON):
+        numbers = (f"model_card.edited-{i:03d}.md" for i in range(1, 1000))
+        write_text(next(path for name in numbers if not (path := before / name).exists()), text)
+    write_json(into / CARD_JSON, card)
+    write_text(into / CARD, page(read_json(into / CARD_JSON), yours))
+
+
+def page(card: Mapping[str, Any], yours: str = _YOURS) -> str:
+    """Return a card as Markdown; `yours` is the user's section."""
+    return "\n".join(_lines(card, yours)) + "\n"
+
+
+def _is_ours(text: str, yours: str, json_path: Path) -> bool:
+    """Whether a page is as it was written, but for the user's section."""
+    try:
+        return page(read_json(json_path), yours) == text
+    except (RunError, KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return False
+
+
+def _yours(text: str) -> str:
+    _, begin, rest = text.partition(_BEGIN + "\n")
+    yours, end, _ = rest.partition(_END)
+    return yours if begin and end else _YOURS
+
+
+def _lines(card: Mapping[str, Any], yours: str) -> Iterator[str]:
+    data, arch, training = card["data"], card["architecture"], card["training"]
+    yield f"# {card['model']}"
+    yield ""
+    yield f"{arch['words']}; weights in `{card['weights']}`. All of this page, and more, is in `{CARD_JSON}`."
+    yield ""
+    yield "## Intended use and limits"
+    yield ""
+    yield _BEGIN
+    yield yours + _END
+    yield ""
+    yield from _metrics(card["metrics"], data)
+    yield from _prices(card)
+    yield "## Data"
+    yield ""
+    split = data["in_the_search"]
+    yield f"- {data['name']}: trained on {data['trained_on']:,} samples, judged on {data['tested_on']:,} others."
+    yield f"- In the search {split['trained_on']:,} of the former were trained on, {split['validated_on']:,} chose."
+    yield f"- Fingerprint {data['fingerprint']}, of the test samples {data['test_fingerprint'] or 'unknown'}."
+    yield f"- Input {tuple(data['input_shape'])}; classes: {_some(data['classes'])}."
+    yield f"- Pre-processing: `{data['preprocessing']}`, scale {data['scale']:.6g},"
+    yield f"  mean {_some(data['mean'])}, std {_some(data['std'])}."
+    yield ""
+    yield "## Architecture"
+    yield ""
+    yield f"Of the space `{arch['space']}`, fingerprint {arch['fingerprint']}."
+    yield ""
+    yield "| parameter | value |"
+    yield "|---|---|"
+    yield from (f"| {path} | {_part(value)} |" for path, value in arch["parameters"].items())
+    yield ""
+    yield "## Training"
+    yield ""
+    machine = training["machine"]
+    seeds = f"{training['seeds']} seed" + ("s" if training["seeds"] > 1 else "")
+    yield f"- {training['epochs']} epochs, {seeds} of {_seconds(training['seconds_per_seed'])} each,"
+    yield f"  on {machine['cpu'] or 'an unknown processor'} ({machine['date']}), device {training['device']}."
+    yield from (f"- {name}: {_part(value)}" for name, value in training["recipe"].items() if name != "epochs")
+    yield ""
+    yield "## Load, export, reproduce"
+    yield ""
+    yield "```python"
+    yield "import nas"
+    yield f"network = {card['load']}  # a torch module, in evaluation mode"
+    yield "```"
+    yield ""
+    yield "```sh"
+    yield card["export"]
+    yield card["reproduce"]
+    yield "```"
+    yield ""
+    yield "Versions: " + ", ".join(f"{name} {number}" for name, number in card["versions"].items()) + "."
+
+
+def _metrics(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+    name, interval, error = metrics["metric"], metrics["test_interval_95"], metrics["test_sampling_error"]
+    seeds = metrics["test_by_seed"]
+    yield "## How good it is"
+    yield ""
+    if interval:
+        spread = f"mean of {len(seeds)} seeds, 95 % interval of the mean [{interval[0]:.4f}, {interval[1]:.4f}]"
+        yield f"- On the test set: {name} {metrics['test_mean']:.4f} ({spread})."
+        yield f"- Each seed: {', '.join(f'{seed[name]:.4f}' for seed in seeds)}; these weights are of the first."
+    else:
+        yield f"- On the test set: {name} {metrics['test_mean']:.4f} (one seed: no interval)."
+    if error is not None:
+        yield f"- {data['tested_on']:,} test samples know it to +-{error:.4f}."
+    searched, gap = metrics["validation_in_the_search"], metrics["gap"]
+    if name in searched and gap is not None:
+        share = searched["share_of_its_training"]
+        then = f" after {100 * share:.3g} % of a training" if 0 < share < 1 else ""
+        yield f"- In the search, on validation data{then}: {searched[name]:.4f}."
+    yield ""
+    own = metrics["of_these_weights"]
+    by_class, confusion = own["accuracy_by_class"], own["confusion"]
+    if by_class and len(by_class) <= _MOST:
+        yield "Test samples by class (rows) and by the class these weights take them for:"
+        yield ""
+        yield "| | " + " | ".join(by_class) + " | right |"
+        yield "|---" * (len(by_class) + 2) + "|"
+        for (label, right), row in zip(by_class.items(), confusion, strict=True):
+            yield f"| {label} | " + " | ".join(map(str, row)) + f" | {'' if right is None else f'{right:.4f}'} |"
+        yield ""
+    elif by_class:
+        known = sorted((value, label) for label, value in by_class.items() if value is not None)
+        worst = ", ".join(f"{label} {value:.4f}" for value, label in known[:_MOST])
+        yield f"Of {len(by_class)} classes the hardest for these weights: {worst}; all of them in `{CARD_JSON}`."
+        yield ""
+
+
+def _prices(card: Mapping[str, Any]) -> Iterator[str]:
+    yield "## What it costs"
+    yield ""
+    for name, price in card["prices"]["measured"].items():
+        interval = f" [{price['low']:.4g}, {price['high']:.4g}]" if price["low"] != price["high"] else ""
+        target = f", on {price['target']}" if "target" in price else ""
+        yield f"- {name} {price['value']:.6g}{interval}{target}"
+    cpu = card["prices"]["machine_of_the_search"].get("cpu")
+    yield f"- Measured in the search, one sample at a time unless the target says otherwise, on {cpu or 'unknown'}."
+    for one in card["budgets"]:
+        yield f"- Budget {one['budget']}: {'kept' if one['kept'] else 'BROKEN'} ({one['value']:.6g})."
+    yield ""
+
+
+def _by_class(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -> dict[str, float | None]:
+    """Return the share of each class's test samples that are taken for it; None where there is none."""
+    rows = zip(classes, confusion, strict=bool(confusion))
+    return {label: row[i] / sum(row) if sum(row) else None for i, (label, row) in enumerate(rows)}
+
+
+def _target(config: StudyConfig, price: str) -> dict[str, str]:
+    return {"target": config.latencies().get(price, price.partition("@")[2])} if is_latency(price) else {}
+
+
+def _place(run: RunFolder) -> str:
+    """Return the run folder as a command may name it: no path of this machine."""
+    return run.path.name if run.path.is_absolute() else run.path.as_posix()
+
+
+def _part(value: object) -> str:
+    """Return a choice of the recipe as one reads it: sgd (lr 0.1, momentum 0.9)."""
+    if isinstance(value, Mapping):
+        named = [(name, inner) for name, inner in value.items() if inner != {}]
+        return ", ".join(
+            f"{name} ({_part(inner)})" if isinstance(inner, Mapping) else f"{name} {_part(inner)}"
+            for name, inner in named
+        ) or ", ".join(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _seconds(each: Sequence[float]) -> str:
+    return f"{sum(each) / len(each):.3g} s"
+
+
+def _some(values: Sequence[object]) -> str:
+    shown = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values[:_MOST]]
+    return ", ".join(shown) + (f", ... ({len(values)} in `{CARD_JSON}`)" if len(values) > _MOST else "")

@@ -1,0 +1,145 @@
+"""What a retraining is: all that decides its weights, and so may not change half-way; and for how many epochs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nas.durations import readable
+from nas.errors import NasError
+from nas.records import TrialRecord
+from nas.study.config import StudyConfig
+from nas.study.work import train_config
+from nas.training import Rung, TrainConfig
+
+LONGER = 3
+"""A retraining takes this many times the epochs of the search, unless told otherwise."""
+
+MOST_EPOCHS = 300
+"""With a time limit alone: as many as long published schedules for images have. A small network on small data would
+otherwise be given tens of thousands."""
+
+_SPARE = 0.9
+"""Of a time limit that trainings are planned for: the rest is for judging, checkpoints and a slower moment."""
+
+_START_S = 6.0
+"""In which a process that trains gets ready."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What decides the weights and the figures of a retraining, but for which seed it is."""
+
+    id: str
+    """Tells this retraining from an earlier one of the same network."""
+
+    trial: int
+    fingerprint: str
+    """Of the architecture."""
+
+    run_seed: int
+    """Of the study, which owns the random streams."""
+
+    training: Mapping[str, Any]
+    """`TrainConfig.to_tree` without rungs."""
+
+    data: str
+    """Fingerprint of what is trained on, `Task.fingerprint`."""
+
+    test_data: str
+    """Fingerprint of what it is judged on."""
+
+    time_limit_s: float | None = None
+    """Of the command that chose the epochs, where a time limit did."""
+
+    @classmethod
+    def new(cls, config: StudyConfig, record: TrialRecord, train: TrainConfig, **named: Any) -> Plan:
+        """Return the plan of a retraining that begins; `named` are the data and the time limit."""
+        tree = train.to_tree()
+        del tree["rungs"]  # of the checkpoints
+        return cls(
+            id=uuid.uuid4().hex,
+            trial=record.number,
+            fingerprint=record.arch.fingerprint(),
+            run_seed=config.seed,
+            training=tree,
+            **named,
+        )
+
+    @property
+    def epochs(self) -> int:
+        """Of each training."""
+        return int(self.training["epochs"])
+
+    def train_config(self) -> TrainConfig:
+        """Return how each seed is trained: a rung, at which it can be set aside, ends with every epoch."""
+        config = TrainConfig.from_tree(self.training)
+        n = config.epochs
+        return dataclasses.replace(config, rungs=tuple(Rung(k / n) for k in range(1, n + 1)))
+
+    def differences(self, other: Plan) -> list[str]:
+        """Return in words in what `other` would be another retraining than this one."""
+        mine, theirs = (dict(_flat(dataclasses.asdict(plan))) for plan in (self, other))
+        names = {"data": "training data", "test_data": "test data"}
+        found = []
+        for name in {**mine, **theirs}:
+            was, now = mine.get(name), theirs.get(name)
+            if name in ("id", "time_limit_s") or was == now:
+                continue
+            found.append(f"other {names[name]}" if name in names else f"{name}: {now} instead of {was}")
+        return found
+
+
+def _flat(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+def full_training(config: StudyConfig, record: TrialRecord, epochs: int | None) -> TrainConfig:
+    """Return how a network of a run is trained in full; None: for `LONGER` times the epochs of the search."""
+    train = train_config(config, record.arch)
+    return dataclasses.replace(train, subset=1.0, rungs=(Rung(1.0),), epochs=epochs or LONGER * train.epochs)
+
+
+def epochs_that_fit(
+    record: TrialRecord,
+    *,
+    larger: float,
+    trainings: int,
+    workers: int,
+    limit_s: float,
+    most: int | None = None,
+) -> int:
+    """Return for how many epochs a network can be trained so that all trainings of a command end within a time limit.
+
+    Each training gets the same time. An epoch takes as many seconds for a sample as it did in the search.
+
+    Args:
+        larger: times as many samples an epoch has as in the search.
+        trainings: in all, seeds counted; `workers` of them at a time.
+        most: epochs; None: `MOST_EPOCHS`.
+    Raises:
+        NasError: not one epoch fits, or nobody knows how long one takes.
+    """
+    if record.epoch_seconds <= 0:
+        raise NasError(
+            f"trial {record.number}: how long an epoch of it takes is not known; say --epochs, without --time-limit"
+        )
+    epoch_s = record.epoch_seconds * larger
+    turns, start_s = max(1, math.ceil(trainings / workers)), _START_S if workers > 1 else 0.0
+    each_s = _SPARE * (limit_s - start_s) / turns
+    if epoch_s > each_s:
+        how = f"{trainings} trainings, {workers} at a time" if trainings > 1 else "one training"
+        least = readable(math.ceil(epoch_s * turns / _SPARE + start_s))
+        raise NasError(
+            f"trial {record.number}: an epoch takes {readable(epoch_s)}; of {readable(limit_s)} for {how}, each has "
+            f"{readable(max(0.0, each_s))}\n  give {least} at least, fewer networks or fewer seeds"
+        )
+    return min(int(each_s / epoch_s), most or MOST_EPOCHS)

@@ -1,0 +1,193 @@
+"""The chosen ones, trained in full: all data but the test set, several seeds, judged once on the test set."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from filelock import FileLock, Timeout
+
+from nas.errors import RunError
+from nas.measure.machine import describe
+from nas.records import TrialRecord
+from nas.retrain.drive import DATA, Member, Retraining, n_searched
+from nas.retrain.folder import RetrainFolder, plan_from
+from nas.retrain.held_out import HeldOut
+from nas.retrain.plan import Plan, epochs_that_fit, full_training
+from nas.retrain.result import RESULT, Retrained, SeedResult, all_retrained
+from nas.retrain.watch import Unwatched, Watcher
+from nas.study.config import StudyConfig
+from nas.study.folder import RunFolder
+from nas.training.device import device_of
+
+if TYPE_CHECKING:
+    from nas.data import Task
+
+
+def retrain(
+    config: StudyConfig,
+    records: Sequence[TrialRecord],
+    task: Task,
+    run: RunFolder,
+    *,
+    seeds: int = 3,
+    epochs: int | None = None,
+    time_limit_s: float | None = None,
+    workers: int | None = 1,
+    overwrite: bool = False,
+    watcher: Watcher | None = None,
+) -> list[Retrained]:
+    """Train networks on training and validation data together, once per seed, and judge them on the test set.
+
+    The seeds of a network, and the networks, share the workers; what each of them finds does not depend on how many
+    there are. Every seed is kept as soon as it is judged, and a training that is under way every few seconds, where an
+    epoch ends: called again, it goes on from there. What is finished is not trained again; more seeds are added to it.
+    A retraining that replaces another one (`overwrite`) leaves that whole until it is finished.
+
+    Args:
+        records: of the networks, each once.
+        run: its folder `retrained/trial-00017` gets the weights of every seed, `retrained.json` and the model card;
+            `retrained.csv` a row for each network.
+        seeds: at least so many; a finished retraining of more stays as it is.
+        epochs: of each training; None: as before where one is gone on with, else three times the search's. With a time
+            limit: at most so many; None: 300.
+        time_limit_s: chooses the epochs so that all trainings end within it, as far as their seconds are known.
+        workers: processes that train; 1: this one. None: one for each core, or each GPU, and no more than trainings.
+    Returns:
+        What was found, in the order of `records`; without those that failed.
+    Raises:
+        RunError: one was begun or finished with other settings, and `overwrite` is False; names them. Or another
+            retraining is at work in this run.
+        DataError: the data have no test set.
+        TrialFailed: no network could be trained. Where others could, the watcher is told of those that could not.
+        NasError: anything else the user can mend, before anything is begun.
+    """
+    if seeds < 1:
+        raise RunError(f"seeds must be at least 1, got {seeds}")
+    if workers is not None and workers < 1:
+        raise RunError(f"workers must be at least 1, got {workers}")
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RunError(
+            "this script was begun once more, by a worker of the retraining that it starts; keep what it does under "
+            "'if __name__ == \"__main__\":', since workers import the script, or use workers=1"
+        )
+    device = device_of(config.device)
+    test = HeldOut(task, device)
+    with _working_in(run):
+        chosen = [RetrainFolder(run.retrained_trial(r.number)) for r in records]
+        for _ in all_retrained(run, but=[folder.path for folder in chosen] if overwrite else ()):
+            pass  # what cannot be read is told now, not when the table of all is written
+        found = [_Found() if overwrite else _look(folder) for folder in chosen]
+        trainings = sum(len(set(range(seeds)) - one.seeds.keys()) for one in found)
+        slots = min(workers or _places(device), max(1, trainings))
+        members = []
+        for record, folder, one in zip(records, chosen, found, strict=True):
+            if one.plan is not None and _chose_the_same(one.plan, epochs, time_limit_s):
+                n_epochs: int | None = one.plan.epochs
+            elif time_limit_s is None:
+                n_epochs = epochs
+            else:
+                n_epochs = epochs_that_fit(
+                    record,
+                    larger=(len(task.x_train) + len(task.x_val)) / n_searched(config, task),
+                    trainings=trainings,
+                    workers=slots,
+                    limit_s=time_limit_s,
+                    most=epochs,
+                )
+            plan = Plan.new(
+                config,
+                record,
+                full_training(config, record, n_epochs),
+                data=task.fingerprint(),
+                test_data=test.fingerprint,
+                time_limit_s=time_limit_s,
+            )
+            if one.plan is not None:
+                _check_same(one.plan, plan, folder)
+                plan = one.plan
+            members.append(Member(record, folder, one.plan, plan, one.finished, dict(one.seeds), seeds))
+        return Retraining(config, members, task, run, test, slots, watcher or Unwatched()).run(overwrite)
+
+
+@contextmanager
+def _working_in(run: RunFolder) -> Iterator[None]:
+    """Keep a second retraining out of a run, and leave nothing behind but what was found."""
+    try:
+        run.retrained.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run.retrained / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            f"{run.retrained}: another retraining is at work in this run; wait for it, or stop it and give one command "
+            "all networks (--front, or --pick several times): they share its workers"
+        ) from None
+    except OSError as error:
+        raise RunError(f"{run.retrained}: cannot be written: {error.strerror}") from None
+    try:
+        shutil.rmtree(run.retrained / DATA, ignore_errors=True)
+        yield
+    finally:
+        shutil.rmtree(run.retrained / DATA, ignore_errors=True)
+        lock.release()
+        (run.retrained / ".lock").unlink(missing_ok=True)
+        with suppress(OSError):  # there is something in it
+            run.retrained.rmdir()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a folder holds that is gone on with; nothing where a network is trained anew."""
+
+    plan: Plan | None = None
+    finished: Retrained | None = None
+    """Of this plan."""
+
+    seeds: Mapping[int, SeedResult] = field(default_factory=dict)
+
+
+def _look(folder: RetrainFolder) -> _Found:
+    folder.recover()
+    plan, finished = folder.plan(), folder.finished()
+    if plan is None and finished is not None:
+        if not finished.plan:
+            raise RunError(
+                f"{folder.path}: trial {finished.trial} was retrained by version 0.1.0, which kept no plan to go on "
+                "with; --overwrite does it again"
+            )
+        plan = plan_from(finished.plan, folder.path / RESULT)
+    if plan is None:
+        return _Found()
+    of_it = finished is not None and finished.plan.get("id") == plan.id
+    return _Found(plan, finished if of_it else None, folder.trained(plan))
+
+
+def _chose_the_same(before: Plan, epochs: int | None, time_limit_s: float | None) -> bool:
+    """Whether nothing was said of the epochs that chose others than those of an earlier plan."""
+    if time_limit_s is None:
+        return epochs is None
+    return before.time_limit_s == time_limit_s and (epochs is None or before.epochs <= epochs)
+
+
+def _check_same(before: Plan, plan: Plan, folder: RetrainFolder) -> None:
+    if differences := before.differences(plan):
+        begun = "is half-way through a retraining" if folder.plan() is not None else "was retrained already,"
+        what = "\n".join(f"  {line}" for line in differences)
+        raise RunError(
+            f"{folder.path}: trial {before.trial} {begun} with something else:\n{what}\n"
+            f"  leave --epochs and --time-limit out to go on with it as it is ({before.epochs} epochs); --overwrite "
+            "begins anew, and what is finished stays until that is"
+        )
+
+
+def _places(device: torch.device) -> int:
+    """Return how many processes train unless told otherwise: one for each GPU, or core."""
+    if device.type == "cuda":
+        return torch.cuda.device_count()
+    cores = describe()["cores"]
+    return cores if isinstance(cores, int) else 1

@@ -1,0 +1,270 @@
+"""What a page says before any browser looks at it: figures, importances, commands, and what older runs lack."""
+
+import dataclasses
+import itertools
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.api import Front
+from nas.errors import RunError
+from nas.measure.macs import count_macs
+from nas.objectives import Measurement, parse_objective
+from nas.records import TrialRecord, read_csv, read_json, write_json
+from nas.report.importance import FEWEST, importances
+from nas.report.payload import Texts, to_script
+from nas.space import Categorical, Choice, Float, Space
+from nas.study import command
+from nas.study.command import OWN_SPACE, search_commands
+from nas.study.config import StudyConfig
+from nas.study.front import hypervolume_trace, relative_hypervolume
+from nas.study.networks import blocks
+
+ACCURACY, LATENCY = parse_objective("accuracy"), parse_objective("latency_ms")
+
+
+# --- what a search keeps for the page ---------------------------------------------------------------------------------
+
+
+def test_the_blocks_of_a_network_add_up_to_it(finished, front):
+    kept = read_json(finished / "networks.json")
+    assert kept["data"]["in_shape"] == [1, 8, 8]
+    assert kept["data"]["classes"] == [str(i) for i in range(10)]
+    assert set(kept["networks"]) == {str(m.record.number) for m in front}
+    for member in front:
+        made = kept["networks"][str(member.record.number)]
+        assert made == blocks(member.network())
+        assert sum(b["params"] for b in made) == member.metrics["n_params"]
+        assert sum(b["macs"] for b in made) == member.metrics["macs"] == count_macs(member.network(), (1, 8, 8))
+        assert made[0]["in"] == [1, 8, 8]
+        assert made[-1]["out"] == [10]
+        assert all(a["out"] == b["in"] for a, b in itertools.pairwise(made))
+
+
+def test_trials_say_when_they_ended_and_searches_what_the_time_went_into(finished):
+    records = read_csv(finished / "trials.csv")
+    ended = [r.ended_s for r in records]
+    assert min(ended) > 0
+    (search,) = read_json(finished / "machine.json")["searches"]
+    seconds = search["seconds"]
+    assert max(ended) <= seconds["all"]
+    assert 0 < seconds["pricing"] + seconds["waiting"] + seconds["proposing"] <= seconds["all"]
+    assert seconds["waiting"] == pytest.approx(sum(r.train_seconds for r in records), rel=0.5)
+    assert search["limits"] == {"trials": 14}
+
+
+def test_the_seconds_go_on_after_a_resume(run, digits):
+    from nas.api import Study
+
+    known = {r.number: r.ended_s for r in read_csv(run / "trials.csv")}
+    front = Study.resume(run, task=digits).search(trials=15)
+    new = [r for r in front.records if r.number not in known]
+    assert new
+    assert all(r.ended_s > max(known.values()) for r in new)
+    assert len(read_json(run / "machine.json")["searches"]) == 2
+
+
+# --- hypervolume ------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 10)), max_size=30), st.booleans())
+def test_the_trace_is_the_hypervolume_of_each_beginning(points, lost):
+    records = [
+        TrialRecord(
+            i,
+            None,
+            "complete",
+            {"latency_ms": Measurement.exact(latency)},
+            {"accuracy": float("nan") if lost and i == 3 else accuracy},
+        )
+        for i, (accuracy, latency) in enumerate(points)
+    ]
+    trace = hypervolume_trace(records, [ACCURACY, LATENCY])
+    assert len(trace) == len(records)
+    assert trace == sorted(trace)
+    if records:
+        assert trace[-1] == pytest.approx(relative_hypervolume(records, [ACCURACY, LATENCY]))
+    for n in range(10, len(records)):  # the box stands still from there on
+        if not lost:
+            assert trace[n] == pytest.approx(relative_hypervolume(records[: n + 1], [ACCURACY, LATENCY]))
+
+
+# --- importances ------------------------------------------------------------------------------------------------------
+
+SPACE = Space(
+    input="vector",
+    root={
+        "body": Choice({"a": {"width": Float(0.0, 1.0)}, "b": {"depth": Float(0.0, 1.0)}}),
+        "head": {"pool": {"idle": Float(0.0, 1.0)}},
+        "training": {"lr": Float(0.0, 1.0), "never": Categorical(("x",))},
+    },
+)
+
+
+def trials(n, accuracy, seed=0):
+    rng = np.random.default_rng(seed)
+    archs = [SPACE.sample(rng) for _ in range(n)]
+    price = {"latency_ms": Measurement.exact(1.0)}
+    found = []
+    for i, a in enumerate(archs):
+        cost = {"latency_ms": Measurement.exact(1 + a.values.get("body.a.width", 0.5))} if i else price
+        found.append(TrialRecord(i, a, "complete", cost, {"accuracy": accuracy(a.values)}))
+    return found
+
+
+def test_what_decides_is_named_first_a_condition_too():
+    told = importances(SPACE, trials(200, lambda v: v["training.lr"]), [ACCURACY, LATENCY])
+    assert [one["name"] for one in told] == ["accuracy", "latency_ms"]
+    assert told[0]["shares"][0][0] == "training.lr"
+    assert told[0]["shares"][0][1] > 0.6
+    assert told[0]["best"] == 20
+    paths = {path: n for path, _, n in told[1]["shares"]}
+    assert "training.lr" not in paths, "a price knows nothing of training"
+    assert told[1]["shares"][0][0] in ("body", "body.a.width")
+    assert paths["body.a.width"] < 200, "it is not always there"
+
+
+def test_few_or_equal_trials_say_why_there_is_nothing():
+    (few,) = importances(SPACE, trials(FEWEST - 1, lambda v: v["training.lr"]), [ACCURACY])
+    assert few["why"] == f"{FEWEST - 1} trials tell it, and {FEWEST} are the fewest that can be compared"
+    (equal,) = importances(SPACE, trials(FEWEST, lambda v: 0.5), [ACCURACY])
+    assert "the same figure" in equal["why"]
+    (none,) = importances(SPACE, [], [ACCURACY])
+    assert none["shares"] == []
+
+
+# --- the commands -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_makes_the_same_run_again(tmp_path, finished, monkeypatch):
+    """Given to the program, it searches what was searched: the config is equal."""
+    from click.testing import CliRunner
+
+    from nas.cli import main
+    from nas.study.folder import RunFolder
+
+    config = RunFolder(finished).read_config()
+    searches = read_json(finished / "machine.json")["searches"]
+    (made,) = search_commands(config, searches, "again")
+    assert made.startswith(f"nas search {OWN_SPACE} --data digits --objective accuracy ")
+    assert "'n_params<=2000'" in made
+    assert made.endswith("--out again --trials 14")
+    monkeypatch.chdir(tmp_path)
+    Path(OWN_SPACE).write_text(config.space.to_yaml())
+    words = [*shlex.split(made)[1:-1], "1", "--quiet"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert RunFolder("again").read_config().differences(config) == []
+
+
+def test_every_field_of_a_config_has_its_place_in_the_command():
+    """A new one is to be added to `nas.study.command`, or to the fields that follow from others."""
+    told = {"space", "data", "data_root", "objectives", "budgets", "enough", "rungs", "warm_start", *command._OPTIONS}
+    follow = {"data_fingerprint", "run_id", "study_name"}
+    assert {field.name for field in dataclasses.fields(StudyConfig)} == told | follow
+
+
+def test_what_a_resume_was_given_is_a_command_of_its_own(finished):
+    from nas.study.folder import RunFolder
+
+    config = RunFolder(finished).read_config()
+    searches = [{"limits": {"seconds": 90.0}}, {"limits": {"plateau": 5}, "workers": 4, "executor": "ray"}]
+    first, second = search_commands(config, searches, "a run")
+    assert first.endswith("--out 'a run' --time-limit 90s")
+    assert second == "nas search --resume --out 'a run' --plateau 5 --executor ray --workers 4"
+
+
+# --- text that is data ------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.recursive(st.text() | st.floats() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+)
+def test_json_in_a_page_ends_no_element_and_reads_back(value):
+    text = to_script(value)
+    assert not set("<>&") & set(text)
+
+    def plain(here):
+        if isinstance(here, dict):
+            return {key: plain(item) for key, item in here.items()}
+        if isinstance(here, list):
+            return [plain(item) for item in here]
+        return None if isinstance(here, float) and not np.isfinite(here) else here
+
+    assert json.loads(text) == plain(value)
+
+
+def test_texts_are_kept_once():
+    texts = Texts()
+    assert [texts.at(t) for t in ("a", "b", "a")] == [0, 1, 0]
+    assert texts.list == ["a", "b"]
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_replaces_a_page_and_nothing_else(front, tmp_path):
+    path = front.report()
+    assert path == front.folder.report
+    assert front.report() == path
+    other = tmp_path / "thesis.html"
+    other.write_text("<!doctype html> four years of work")
+    with pytest.raises(RunError, match="is no page of ours"):
+        front.report(other)
+    assert other.read_text().endswith("work")
+    with pytest.raises(RunError, match="cannot be written"):
+        front.report(tmp_path / "nowhere" / "page.html")
+
+
+def test_a_run_of_before_has_a_page_too(front):
+    """Without what this version keeps: curves, when trials ended, blocks, searches; and without a machine at all."""
+    run = front.folder.path
+    rows = [line.split(",") for line in (run / "trials.csv").read_text().splitlines()]
+    assert "curve" in rows[0]
+    machine = read_json(run / "machine.json")
+    write_json(run / "machine.json", {k: v for k, v in machine.items() if k not in ("searches", "measured")})
+    (run / "networks.json").unlink()
+    assert "did not keep what else the time went into" in Front.load(run).report().read_text()
+    (run / "machine.json").unlink()
+    assert "How to get it again" in Front.load(run).report().read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "value"),
+    [
+        ("machine.json", {"searches": [7, {"seconds": "x", "workers": "y", "limits": 3}], "measured": [{"a": 1}]}),
+        ("machine.json", {"searches": 7, "measured": "x", "calibrations": {"a": 7}, "calibration": 7}),
+        ("networks.json", {"data": {"n_train": "many", "classes": 7, "in_shape": None}, "networks": {"0": [7, {}]}}),
+        ("networks.json", {"data": 7, "networks": [1]}),
+    ],
+    ids=str,
+)
+def test_files_that_hold_something_else(front, file, value):
+    write_json(front.folder.path / file, value)
+    assert Front.load(front.folder.path).report().exists()
+
+
+def test_a_file_that_cannot_be_read_is_named(front):
+    (front.folder.path / "machine.json").write_text("{")
+    with pytest.raises(RunError, match=r"machine\.json: cannot be read"):
+        front.report()
+
+
+def test_neither_torch_nor_the_data_are_needed(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    code = (
+        "import sys; from nas.cli import main\n"
+        f"try: main(['report', {str(run)!r}])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(*(name for name in ('torch', 'torchvision', 'matplotlib') if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str(run / "report.html"), ""]
