@@ -589,9 +589,11 @@ class Member:
 
     @property
     def exported(self) -> bool:
-        """Whether there is a file of it in the folder of exports."""
-        path = self.front.folder.exported(self.record.number)
-        return next(path.parent.glob(f"{path.stem}.*"), None) is not None
+        """Whether there is a file of it, of any format, in the folder of exports."""
+        from nas.export import FORMATS
+
+        suffixes, path = {FORMATS[name].suffix for name in FORMATS}, self.front.folder.exported(self.record.number)
+        return any(file.suffix in suffixes for file in path.parent.glob(f"{path.stem}.*"))
 
     def retrain(
         self,
@@ -618,29 +620,30 @@ class Member:
         return Model(**{f.name: getattr(found, f.name) for f in dataclasses.fields(found)}, member=self)
 
     def export(
-        self, path: str | Path | None = None, *, precision: Precision | None = None, overwrite: bool = False
+        self,
+        path: str | Path | None = None,
+        *,
+        format: str = "onnx",
+        precision: Precision | None = None,
+        overwrite: bool = False,
     ) -> Shipped:
-        """Write a checked ONNX file and measure it again; see `nas.ship.ship`.
+        """Write a checked file and measure it; see `nas.ship.ship`.
 
         Args:
+            path: None: in the run folder's `exports`.
+            format: onnx, pt2, openvino or executorch.
             precision: fp32, int8_dynamic or int8_static; None: the trial's own.
         """
-        from nas.measure import opened
-        from nas.ship import ship
-        from nas.study.limits import training_process
+        from nas.ship import Job, exported_path, ship_all
 
         self.front._need_plugins()
-        with training_process(), opened(self.front.meters()) as meters:
-            return ship(
-                self.front.config,
-                self.record,
-                self.front.task,
-                self.front.folder,
-                meters,
-                path=None if path is None else Path(path),
-                precision=precision,
-                overwrite=overwrite,
-            )
+        front, record = self.front, self.record
+        default = exported_path(front.config, record, front.folder, precision, format)
+        job = Job(record, format, default if path is None else Path(path))
+        done = ship_all(front.config, front.task, front.folder, [job], precision=precision, overwrite=overwrite)
+        for _, error in done.refused:
+            raise error
+        return done.shipped[0]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -654,10 +657,15 @@ class Model(Retrained):
         return self.member.network()
 
     def export(
-        self, path: str | Path | None = None, *, precision: Precision | None = None, overwrite: bool = False
+        self,
+        path: str | Path | None = None,
+        *,
+        format: str = "onnx",
+        precision: Precision | None = None,
+        overwrite: bool = False,
     ) -> Shipped:
-        """Write a checked ONNX file with the weights of seed 0; see `Member.export`."""
-        return self.member.export(path, precision=precision, overwrite=overwrite)
+        """Write a checked file with the weights of seed 0; see `Member.export`."""
+        return self.member.export(path, format=format, precision=precision, overwrite=overwrite)
 
 
 class _OnEpoch(Unwatched):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.console import Console
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _LAYOUTS = ((True, True, 24), (False, True, 40), (False, False, 20))
 """Of the table of a front, from the widest: whether it has prices that were not searched for, whether intervals, and
 how many characters the blocks of a network have at least."""
+
+_WIDE = 120
+"""Characters from which the table of exported files has intervals, and where weights come from."""
 
 
 def print_front(found: Front, members: Sequence[Member] | None = None) -> None:
@@ -155,25 +159,56 @@ def _gap(one: Model) -> str:
 
 
 def print_shipped(shipped: Sequence[Shipped]) -> None:
-    """Print exported files, and what was found on each."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    quantised = any(s.precision != "fp32" for s in shipped)
-    words = ("precision", f"{shipped[0].metric} (torch)") if quantised else ()
-    for name in ("trial", "weights", *words, "max difference", "searched ms", "file ms", "bytes", "verdict", "file"):
-        left = name in ("weights", "precision", "verdict", "file")
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
-    for s in shipped:
-        searched, again = [], []
-        for i, latency in enumerate(s.latencies):
-            found, at = latency.file, f" ({latency.target})" if i else ""
-            searched.append((f"{latency.searched.value:.4g}" if latency.searched else "-") + at)
-            again.append(f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]{at}")
-        score_file, score_torch = (figure(s.metric, score) for score in (s.score_file, s.score_torch))
-        said = (s.precision, f"{score_file} ({score_torch})") if quantised else ()
-        row = (str(s.trial), s.weights, *said, f"{s.max_difference:.1e}", "\n".join(searched), "\n".join(again))
-        table.add_row(*map(escape, (*row, str(s.size_bytes), s.verdict, s.file)))
+    """Print exported files and what was found on each; then where they are, and how one is used."""
     console = _console(200)
+    wide = console.width >= _WIDE
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    left = ("format", "weights", "verdict")
+    rows = [_shipped_cells(s, wide) for s in shipped]
+    for name in rows[0]:
+        folds, least = name in ("file ms", "verdict"), 16 if name == "verdict" else 12 if name == "file ms" else None
+        justify: Literal["left", "right"] = "left" if name in left else "right"
+        table.add_column(
+            name if wide else name.replace(" ", "\n"),
+            justify=justify,
+            no_wrap=not folds,
+            overflow="fold",
+            min_width=least,
+        )
+    for row in rows:
+        table.add_row(*map(escape, row.values()))
     console.print(table, highlight=False)
+    folders = ", ".join(dict.fromkeys(str(Path(s.file).parent) for s in shipped))
+    one = [shipped[0].file, f"python {shipped[0].example} IMAGE_OR_SAMPLES.npy"]
+    several = [f"{len(shipped)} files in {folders}, beside each its FILE.example.py"]
+    for line in one if len(shipped) == 1 else several:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _shipped_cells(s: Shipped, wide: bool) -> dict[str, str]:
+    """Return what a row says of a file, by column; intervals and the origin of the weights only where there is room."""
+    apart = " " if wide else "\n"
+    searched, again = [], []
+    for latency in s.latencies:
+        found = latency.file
+        interval = f" [{found.low:.4g}, {found.high:.4g}]" if wide else ""
+        on = "" if latency.target == s.target else f"{apart}({latency.target})"
+        searched.append(
+            (f"{latency.searched.value:.4g}" if latency.searched else "-") + ("\n" if on[:1] == "\n" else "")
+        )
+        again.append(f"{found.value:.4g}{interval}{on}")
+    torch = "" if s.score_torch == s.score_file else f"{apart}({figure(s.metric, s.score_torch)})"
+    return {
+        "trial": str(s.trial),
+        "format": s.format if s.precision == "fp32" else f"{s.format}{apart}{s.precision}",
+        **({"weights": s.weights} if wide else {}),
+        f"{s.metric} (torch)": f"{figure(s.metric, s.score_file)}{torch}",
+        "difference": f"{s.max_difference:.1e}",
+        "searched ms": "\n".join(searched),
+        "file ms": "\n".join(again),
+        "bytes": str(s.size_bytes),
+        "verdict": s.verdict,
+    }
 
 
 def print_measured(measured: Sequence[MeasuredTrial]) -> None:

@@ -25,7 +25,8 @@ def test_a_study_from_space_to_file(tmp_path, monkeypatch, tiny):
     model = front.pick("knee").retrain(seeds=2, epochs=1)
     assert model.interval[0] <= model.mean <= model.interval[1]
     assert model.export("model.onnx").kept
-    assert {name.split("/")[0] for name in snapshot(tmp_path)} == {"results", "front.csv", "model.onnx"}
+    files = {"front.csv", "model.onnx", "model.onnx.example.py"}
+    assert {name.split("/")[0] for name in snapshot(tmp_path)} == {"results", *files}
     assert (tmp_path / "results/tiny-001/front.png").stat().st_size > 10_000
 
 

@@ -195,7 +195,7 @@ def test_a_retraining_and_a_file_speak_in_units_of_the_data(searched, diabetes):
     x, y = load_diabetes(return_X_y=True)
     x = (x[350:] - np.array(json.loads(meta["mean"]))) / np.array(json.loads(meta["std"]))
     out = session.run(None, {"input": x.astype(np.float32)})[0]
-    predicted = out[:, 0] * json.loads(meta["target_std"])[0] + json.loads(meta["target_mean"])[0]
+    predicted = out[:, 0] * json.loads(meta["y_std"])[0] + json.loads(meta["y_mean"])[0]
     assert np.sqrt(np.mean((predicted - y[350:]) ** 2)) == pytest.approx(found.values[0], rel=1e-3)
 
 

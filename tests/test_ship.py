@@ -22,7 +22,8 @@ from nas.export.quantize import PRECISIONS
 from nas.measure import open_meter
 from nas.objectives import OBJECTIVES, Measurement
 from nas.rng import generator
-from nas.ship import _doubts, exported_path, load_network, measure_again, ship, write_table
+from nas.ship import exported_path, load_network, measure_again, ship, write_table
+from nas.ship.verdict import doubts as doubts_of
 from nas.space.yaml import parse
 
 
@@ -99,7 +100,8 @@ def test_without_a_name_it_goes_into_the_run_folder(front):
     member = front.pick("knee")
     shipped = member.export()
     assert shipped.file == str(front.folder.path / "exports" / f"trial-{member.record.number:05d}.onnx")
-    assert [p.name for p in front.folder.exports.iterdir()] == [f"trial-{member.record.number:05d}.onnx"]
+    name = f"trial-{member.record.number:05d}.onnx"
+    assert sorted(p.name for p in front.folder.exports.iterdir()) == [name, f"{name}.example.py"]
 
 
 def test_the_latency_is_measured_again_in_the_unit_of_the_search(front):
@@ -163,7 +165,9 @@ def test_a_quantised_file_is_judged_beside_torch_and_beside_float32(convolutiona
     kept = {p.key: p.value for p in onnx.load(tmp_path / "net.onnx").metadata_props}
     assert kept["precision"] == "int8_static"
     assert kept["classes"] == json.dumps([str(i) for i in range(10)])
-    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["net.onnx", "plain.onnx"]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == [
+        *("net.onnx", "net.onnx.example.py", "plain.onnx", "plain.onnx.example.py")
+    ]
 
 
 def test_a_file_of_another_precision_says_so_in_its_name(convolutional):
@@ -217,11 +221,13 @@ def test_the_command_quantises_what_it_can_and_names_what_it_cannot(front, tmp_p
     command = ["export", str(front.folder.path), "--front", "--quantize", "int8_static", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
-    assert [p.name for p in sorted((tmp_path / "out").iterdir())] == sorted(
+    assert [p.name for p in sorted((tmp_path / "out").glob("*.onnx"))] == sorted(
         f"trial-{number:05d}.int8_static.onnx" for number in possible
     )
     missing = next(m.record.number for m in front if m.record.number not in possible)
-    assert f"trial {missing}: trial-{missing:05d}.int8_static.onnx: nothing in it can be quantised" in result.stderr
+    assert (
+        f"trial {missing}, onnx: trial-{missing:05d}.int8_static.onnx: nothing in it can be quantised" in result.stderr
+    )
     assert "accuracy (torch)" in result.stdout
     alone = CliRunner().invoke(main, [*command[:2], "--pick", f"trial:{missing}", "--quantize", "int8_static"])
     assert alone.exit_code == 2
@@ -239,7 +245,7 @@ def test_the_command_quantises_what_it_can_and_names_what_it_cannot(front, tmp_p
     ],
 )
 def test_what_speaks_against_an_int8_file(speedup, torch_accuracy, accuracy, doubts):
-    assert _doubts(speedup, OBJECTIVES["accuracy"], torch_accuracy, accuracy) == doubts
+    assert doubts_of(speedup, OBJECTIVES["accuracy"], torch_accuracy, accuracy) == doubts
 
 
 def test_weights_that_are_not_of_this_network(front):
@@ -266,7 +272,7 @@ def test_whatever_a_shipped_space_holds_can_be_shipped(tmp_path, name, in_shape)
 
 
 def test_the_metadata_are_enough_to_use_a_file_of_uint8_images(tmp_path):
-    """As the README shows it: raw values in, the accuracy of the search out, without this package."""
+    """Raw values in, the accuracy of the search out, by hand."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 300)
     x = rng.integers(0, 120, (300, 1, 6, 6), dtype=np.uint8) + (y * 110).astype(np.uint8)[:, None, None, None]

@@ -11,7 +11,9 @@ from nas.cli.group import data_options, pick_option, plugin_option, say_notices,
 from nas.errors import NasError
 
 if TYPE_CHECKING:
+    from nas.api import Front, Member
     from nas.export.quantize import Precision
+    from nas.ship import Exports, Job, Shipped
 
 
 @click.command()
@@ -19,12 +21,21 @@ if TYPE_CHECKING:
 @pick_option("Which network; see nas front --help; repeat for several.  [default: knee]")
 @click.option("--front", "whole", is_flag=True, help="Every network of the front.")
 @click.option(
-    "--out", type=click.Path(), help="The .onnx file (one network) or folder (several).  [default: RUN/exports]"
+    "--format",
+    "formats",
+    type=click.Choice(["onnx", "pt2", "openvino", "executorch"]),
+    multiple=True,
+    help="Of the file; repeat for several. openvino and executorch need the extras of those names.  [default: onnx]",
+)
+@click.option(
+    "--out",
+    type=click.Path(),
+    help="The file; with --front, several --pick or --format the folder of the files.  [default: RUN/exports]",
 )
 @click.option(
     "--quantize",
     type=click.Choice(["fp32", "int8_dynamic", "int8_static"]),
-    help="Precision of the file.  [default: what the space says, else fp32]",
+    help="Precision of the file: onnx has all, openvino int8_static too.  [default: what the space says, else fp32]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @data_options
@@ -33,23 +44,28 @@ def export(
     run: str,
     picks: tuple[str, ...],
     whole: bool,
+    formats: tuple[str, ...],
     out: str | None,
     quantize: Precision | None,
     overwrite: bool,
     data: str | None,
     data_root: str | None,
 ) -> None:
-    """Write ONNX files with dynamic batch, compare each with torch, and measure its latency again.
+    """Write networks as files of one or several formats, compare each with torch, and measure its latency again.
 
     A file takes float32 (N, ...), standardised: (x * scale - mean) / std per channel; scale, mean, std, shape and
-    class names are in its metadata. The weights are those of `nas retrain` (seed 0), or the search's where there
-    was none. A file that differs from torch is not left behind. Exit code 1 where a file breaks a budget of the run.
+    class names are in the metadata of an ONNX file, and beside another in FILE.json. Beside each lies
+    FILE.example.py, which classifies with it and needs no part of this package. The weights are those of
+    `nas retrain` (seed 0), or the search's where there was none. A file that differs from torch is not left behind.
+
+    Latencies are those of the run's targets that run such files, with the run's calibration, else of the format's own
+    runtime, calibrated now. Exit code 1 where a file breaks a budget of the run, or one of several cannot be written.
 
     int8 files are calibrated on training data; how good they are on validation data is shown beside torch,
     and a file that is not faster than fp32 or loses more than a hundredth is not worth it.
     """
     from nas.api import Front
-    from nas.ship import exported_path, write_table
+    from nas.ship import in_the_way
     from nas.tables import print_shipped
 
     if whole and picks:
@@ -59,31 +75,79 @@ def export(
     members = found.members if whole else found.pick_all(picks or ["knee"])
     if not members:
         raise NasError(f"{run}: there is no front to export")
-    paths = [exported_path(found.config, member.record, found.folder, quantize) for member in members]
-    if out is not None:
-        paths = [Path(out) / path.name for path in paths] if whole or len(picks) > 1 else [Path(out)]
-    if taken := [path for path in paths if path.exists() and not overwrite]:
+    several = whole or len(picks) > 1 or len(formats) > 1
+    jobs = _jobs(found, members, dict.fromkeys(formats or ("onnx",)), quantize, out, several)
+    taken = [path for job in jobs for path in in_the_way(job.format, job.path)]
+    if taken and not overwrite:
         raise NasError(f"{taken[0]} exists already; --overwrite replaces it")
     say_notices(members)
-    shipped, refused = [], []
-    for member, path in zip(members, paths, strict=True):
-        try:
-            shipped.append(member.export(path, precision=quantize, overwrite=overwrite))
-        except NasError as error:
-            if quantize is None or len(members) == 1:
-                raise
-            refused.append(f"trial {member.record.number}: {error}")  # there may be nothing to quantise in it
-    for line in refused:
-        click.echo(line, err=True)
-    if not shipped:
+    done = _export(found, jobs, quantize, overwrite)
+    if not done.shipped:
         raise NasError(f"{run}: nothing was exported")
-    table = found.folder.exports / "exports.csv"
-    table.parent.mkdir(exist_ok=True)
-    write_table(table, shipped)
-    print_shipped(shipped)
-    for s in shipped:
+    print_shipped(done.shipped)
+    for s in done.shipped:
         if s.differs:
             click.echo(f"trial {s.trial}: latency differs from the searched one: {s.differs}", err=True)
-    click.echo(f"table: {table}", err=True)
-    if refused or not all(s.kept for s in shipped):
+    click.echo(f"table: {found.folder.exports / 'exports.csv'}", err=True)
+    if done.refused or not all(s.kept for s in done.shipped):
         raise SystemExit(1)
+
+
+def _jobs(
+    found: Front,
+    members: list[Member],
+    formats: dict[str, None],
+    quantize: Precision | None,
+    out: str | None,
+    several: bool,
+) -> list[Job]:
+    """Return the files to be written, network by network; `several`: `out` is a folder, however many they are."""
+    from nas.ship import Job, exported_path
+
+    if out is not None and several and Path(out).exists() and not Path(out).is_dir():
+        raise NasError(f"{out} is a file, and several files go into a folder; name one with --out")
+    jobs = []
+    for member in members:
+        for name in formats:
+            path = exported_path(found.config, member.record, found.folder, quantize, name)
+            if out is not None:
+                path = Path(out) / path.name if several else Path(out)
+            jobs.append(Job(member.record, name, path))
+    return jobs
+
+
+def _export(found: Front, jobs: list[Job], quantize: Precision | None, overwrite: bool) -> Exports:
+    """Write the files, and a row of each into the table as soon as it is there; say what cannot be written, and why.
+
+    Raises:
+        NasError: the only one cannot be.
+    """
+    from nas.ship import ship_all, write_table
+
+    table, begun = found.folder.exports / "exports.csv", 0
+
+    def before(job: Job) -> None:
+        nonlocal begun
+        begun += 1
+        if len(jobs) > 1:
+            click.echo(f"[{begun}/{len(jobs)}] {job}", err=True)
+
+    def after(shipped: Shipped) -> None:
+        table.parent.mkdir(exist_ok=True)
+        write_table(table, [shipped])
+
+    done = ship_all(
+        found.config,
+        found.task,
+        found.folder,
+        jobs,
+        precision=quantize,
+        overwrite=overwrite,
+        before=before,
+        after=after,
+    )
+    if len(jobs) == 1 and done.refused:
+        raise done.refused[0][1]
+    for job, error in done.refused:
+        click.echo(f"{job}: {error}", err=True)
+    return done

@@ -1,4 +1,4 @@
-"""A torch module as an ONNX file: written whole or not at all, and compared with the module on real inputs."""
+"""A torch module as an ONNX file, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +18,10 @@ from nas.shapes import Shape
 if TYPE_CHECKING:
     import onnxruntime
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
 OPSET = 17
 """The first opset with LayerNormalization as one node; every runtime in use today reads it."""
-
-_SMALLEST_SCALE = 1e-2
-"""Outputs below this are compared as if they were this large: less is rounding of the activations before them."""
 
 _KNOWN_WARNINGS: tuple[tuple[type[Warning], str], ...] = (
     (DeprecationWarning, "You are using the legacy TorchScript-based ONNX export"),
@@ -39,7 +36,7 @@ def export_onnx(module: nn.Module, in_shape: Shape, path: Path, *, metadata: Map
 
     The tracing exporter is used, not the one on top of torch.export: it takes milliseconds instead of seconds and
     keeps LSTM, GRU and RNN as one node each for any length. What it cannot see, a branch on the values of a tensor,
-    `check_parity` does.
+    `nas.export.parity` does.
 
     Args:
         module: takes (N, *in_shape) float32, returns one tensor. The mode of each of its parts is restored.
@@ -51,55 +48,6 @@ def export_onnx(module: nn.Module, in_shape: Shape, path: Path, *, metadata: Map
     """
     with written_whole(Path(path)) as temporary:
         _write(module, in_shape, temporary, metadata)
-
-
-def check_parity(
-    module: nn.Module,
-    path: Path,
-    inputs: Tensor,
-    batch_sizes: Sequence[int] = (1, 7),
-    tolerance: float = 1e-4,
-) -> float:
-    """Return the largest absolute difference between the outputs of `module` and of the file at `path`.
-
-    Args:
-        module: the network the file was made of; compared in eval mode, each part's mode is restored.
-        path: the ONNX file, run by ONNX Runtime on one thread.
-        inputs: (n, *in_shape) real ones; they are repeated where a batch is larger than n.
-        batch_sizes: a file whose batch axis was frozen while tracing passes at one of them only.
-        tolerance: largest difference allowed, as a share of the largest absolute output of the module (of 0.01 where
-            the outputs are smaller than that).
-    Raises:
-        NasError: the file cannot be run, the difference is beyond the tolerance, or an output is not finite.
-    """
-    return _compare(module, Path(path), inputs, batch_sizes, tolerance, name=str(path))
-
-
-def export_checked(
-    module: nn.Module,
-    in_shape: Shape,
-    path: Path,
-    inputs: Tensor,
-    metadata: Mapping[str, str] = {},
-    *,
-    overwrite: bool = False,
-    batch_sizes: Sequence[int] = (1, 7),
-    tolerance: float = 1e-4,
-) -> float:
-    """Export `module`, compare the file with it, and only then give the file its name.
-
-    Returns:
-        What `check_parity` found.
-    Raises:
-        NasError: `path` exists and `overwrite` is False; or what `export_onnx` and `check_parity` raise, after which
-            `path` is as it was before.
-    """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise NasError(f"{path} exists already; choose another name, or allow it to be overwritten")
-    with written_whole(path) as temporary:
-        _write(module, in_shape, temporary, metadata)
-        return _compare(module, temporary, inputs, batch_sizes, tolerance, name=str(path))
 
 
 def structure(path: Path) -> str:
@@ -209,40 +157,6 @@ def _write(module: nn.Module, in_shape: Shape, path: Path, metadata: Mapping[str
     # Two protobuf messages in a row are their union: no need to parse the network for a few strings.
     with path.open("ab") as file:
         file.write(properties.SerializeToString())
-
-
-def _compare(
-    module: nn.Module, path: Path, inputs: Tensor, batch_sizes: Sequence[int], tolerance: float, name: str
-) -> float:
-    import numpy as np
-    import torch
-
-    if not len(inputs):
-        raise ValueError("parity is checked on at least one input, got none")
-    session = quiet_session(path)
-    worst = 0.0
-    for batch_size in batch_sizes:
-        batch = inputs[torch.arange(batch_size) % len(inputs)]
-        with eval_mode(module), torch.no_grad():
-            expected = module(batch.to(device_of(module))).cpu().numpy()
-        try:
-            (actual,) = session.run(["logits"], {"input": batch.cpu().numpy()})
-        except Exception as error:  # ONNX Runtime has a class for each status, below Exception
-            raise NasError(f"{name}: cannot be run at batch size {batch_size}: {error}") from error
-        if actual.shape != expected.shape:
-            raise NasError(f"{name}: at batch size {batch_size} the output is {actual.shape}, not {expected.shape}")
-        if not np.isfinite(expected).all():
-            raise NasError(f"{name}: at batch size {batch_size} the network's own output is not finite; train it again")
-        difference = float(np.abs(actual - expected).max(initial=0.0))
-        limit = tolerance * max(float(np.abs(expected).max(initial=0.0)), _SMALLEST_SCALE)
-        if not difference <= limit:  # NaN is beyond any limit
-            raise NasError(
-                f"{name}: at batch size {batch_size} the file's output differs from the network's by {difference:.3g}, "
-                f"more than {limit:.3g} allowed\n"
-                "  a block that branches on the values or the batch size of its input cannot be traced"
-            )
-        worst = max(worst, difference)
-    return worst
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class Meter:
         if self._reference is None:
             self._reference = self.runtime.prepare_reference()
         candidate, ms = self.runtime.prepare(path, in_shape), self.calibration.reference_ms
-        untimed = 2 if path.stat().st_size <= _SMALL_BYTES else 5
+        untimed = 2 if _bytes(path) <= _SMALL_BYTES else 5
         decided_at = [limit / ms for limit in limits]
         with measuring() as self.quiet:
             clock = _clock(self.runtime, self.quiet, candidate, self._reference)
@@ -113,6 +113,13 @@ class Meter:
     def _calm_ns(self) -> float:
         """What the reference takes when nothing stirs: as of late, or at the calibration."""
         return min(self._recent, default=self.calibration.reference_ms * 1e6)
+
+
+def _bytes(path: Path) -> int:
+    """Return the size of a file; of an OpenVINO file, whose weights lie beside it, that of both."""
+    weights = path.with_suffix(".bin")
+    beside = weights.stat().st_size if path.suffix == ".xml" and weights.exists() else 0
+    return path.stat().st_size + beside
 
 
 def _clock(runtime: Runtime, quiet: bool, *runs: Run) -> Clock:

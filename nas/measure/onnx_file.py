@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _OUR_INPUT = "nas.input"
 
+_OTHERS = {".pt2": "torch.export", ".xml": "OpenVINO", ".bin": "OpenVINO", ".pte": "ExecuTorch", ".pt": "torch"}
+"""What is often handed over, by suffix. To load one of torch's runs code that is in it."""
+
 
 @dataclass(frozen=True)
 class OnnxFile:
@@ -146,6 +149,12 @@ def _load(path: Path, *, weights: bool = True) -> tuple[ModelProto, tuple[Path, 
 
     if not path.is_file():
         raise NasError(f"{path}: there is no such file")
+    if path.suffix in _OTHERS:
+        raise NasError(
+            f"{path}: ONNX files are measured here, and this is one of {_OTHERS[path.suffix]}\n"
+            "  'nas export RUN --format ...' measures each file as it writes it; of a network from elsewhere measure "
+            "the ONNX file, e.g. with --target openvino"
+        )
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf has its own, OSError, MemoryError

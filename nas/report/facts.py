@@ -138,7 +138,8 @@ def shipped(story: Story) -> Markup:
 def _export(row: Mapping[str, str]) -> list[object]:
     latency = "; ".join(_latency(row, name) for name in row if re.fullmatch(_FILE_MS, name))
     verdict = "; ".join(filter(None, (row.get("verdict", ""), row.get("differs", ""))))
-    accuracy = f"{_number(row.get('accuracy_torch'), '.4f')} → {_number(row.get('accuracy_file'), '.4f')}"
+    torch, file = (row.get(f"score_{of}") or row.get(f"accuracy_{of}") for of in ("torch", "file"))  # the latter: 0.1.0
+    accuracy = f"{_number(torch, '.4f')} → {_number(file, '.4f')}"
     size = row.get("size_bytes", "")
     size = figure("size_bytes", float(size)) if size.isdecimal() else size
     return [row.get("trial", ""), row.get("weights", ""), row.get("precision", ""), accuracy, latency, size, verdict]

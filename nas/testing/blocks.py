@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from nas.blocks import BLOCKS, HEADS, config_class
 from nas.build.network import promised_shape
 from nas.errors import NasError
-from nas.export.onnx import check_parity, export_onnx
+from nas.export.onnx import export_onnx
+from nas.export.parity import check_parity
 from nas.measure import count_macs
 from nas.shapes import Shape
 from nas.testing.broken import ContractBroken, need, refused

@@ -7,7 +7,7 @@ import torch
 from nas.build import build
 from nas.build.network import build_tree
 from nas.catalog import find_space, shipped
-from nas.export.onnx import check_parity, export_onnx
+from nas.export import check_parity, export_onnx
 from nas.measure import count_macs
 
 SHAPES = {

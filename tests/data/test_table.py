@@ -212,5 +212,5 @@ training: {epochs: 20, batch_size: 16, optimizer: {adamw: {lr: 0.02}}}
     x = apply_columns(table, json.loads(meta["recipe"])["columns"])
     x = (x - json.loads(meta["mean"])) / json.loads(meta["std"])
     out = session.run(None, {"input": x.astype(np.float32)})[0][:, 0]
-    rent = out * json.loads(meta["target_std"])[0] + json.loads(meta["target_mean"])[0]
+    rent = out * json.loads(meta["y_std"])[0] + json.loads(meta["y_mean"])[0]
     assert np.sqrt(np.mean((rent - table["rent"]) ** 2)) < 0.6 * table["rent"].std()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -54,6 +54,9 @@ class Runtime(ABC):
     takes: ClassVar[Literal["onnx", "network"]]
     """What a model is: an ONNX file, or a file of `nas.measure.runtimes.network.write_network`."""
 
+    ships: ClassVar[str] = ""
+    """Suffix of the files of its own format, which it runs as they ship; "" where it has none."""
+
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
 
     def __post_init__(self) -> None:
@@ -86,7 +89,7 @@ class Runtime(ABC):
         """Load `model` and return a function that runs it once on one batch, the same each time, and waits for it.
 
         Args:
-            model: a file of the kind that it `takes`, or the bytes of one.
+            model: a file of the kind that it `takes`, or the bytes of one; or a file of those that it `ships`.
             in_shape: without the batch axis.
             seed: of the samples, standard normal.
         Raises:
@@ -106,6 +109,10 @@ class Runtime(ABC):
             NasError: as `prepare`.
         """
         return self._open(model, inputs).output()
+
+    def is_shipped(self, model: Path | bytes) -> TypeGuard[Path]:
+        """Whether `model` is a file of its own format."""
+        return bool(self.ships) and isinstance(model, Path) and model.suffix == self.ships
 
     @abstractmethod
     def reference(self) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +17,17 @@ if TYPE_CHECKING:
 
 @RUNTIMES.add("eager")
 class Eager(NetworkTaker):
-    """The module itself in inference mode, in torch's default memory format."""
+    """The module itself in inference mode, in torch's default memory format; or the graph of a .pt2 file."""
 
-    called = "eager"
+    called, ships = "eager", ".pt2"
 
     def load_module(self, module: nn.Module, inputs: Tensor) -> Opened:
         return called_on(module, inputs)
+
+    def load_shipped(self, path: Path, inputs: Tensor) -> Opened:
+        import torch
+
+        return called_on(torch.export.load(path).module(), inputs)
 
 
 def called_on(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Opened:

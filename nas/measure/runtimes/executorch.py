@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,37 +24,35 @@ class ExecuTorch(NetworkTaker):
     measures with the thread count it began with.
     """
 
-    called = "executorch"
+    called, ships = "executorch", ".pte"
 
     @classmethod
     def unavailable(cls) -> str:
         return not_installed("executorch", "ExecuTorch")
 
     def load_module(self, module: nn.Module, inputs: Tensor) -> Opened:
-        import torch
+        from nas.export.formats.executorch import lowered
 
-        with _stderr_closed():
-            try:
-                from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-                from executorch.exir import to_edge_transform_and_lower
-                from executorch.runtime import Runtime
-            except ImportError as error:
-                raise NasError(
-                    f"executorch: ExecuTorch is installed but does not load: {error}\n"
-                    f"  each version of it goes with one of torch, here {torch.__version__}"
-                ) from error
+        return self._opened(lowered(module, tuple(inputs.shape[1:]), len(inputs)), inputs)
+
+    def load_shipped(self, path: Path, inputs: Tensor) -> Opened:
+        return self._opened(path, inputs)
+
+    def _opened(self, program: bytes | Path, inputs: Tensor) -> Opened:
+        from nas.export.formats.base import stderr_closed
+        from nas.export.formats.executorch import loaded
+
+        with stderr_closed():
             _set_threads(self.threads)
-            exported = torch.export.export(module, (inputs,))
-            lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
-            program = Runtime.get().load_program(lowered.buffer)
-            method = program.load_method("forward")
+            kept = loaded(program)
+            method = kept.load_method("forward")
             execute, arguments = method.execute, (inputs,)
             execute(arguments)  # XNNPACK looks at the processor now
 
-        def run(_kept: object = program) -> None:  # a method does not keep its program
+        def run(_kept: object = kept) -> None:  # a method does not keep its program
             execute(arguments)
 
-        def output(_kept: object = program) -> np.ndarray:
+        def output(_kept: object = kept) -> np.ndarray:
             found: np.ndarray = execute(arguments)[0].numpy()
             return found
 
@@ -79,16 +75,3 @@ def _set_threads(threads: int) -> None:
     if _threads is None:
         portable_lib._unsafe_reset_threadpool(threads)
         _threads = threads
-
-
-@contextmanager
-def _stderr_closed() -> Iterator[None]:
-    """Drop what the C++ side says by itself, for want of a switch: some of it by Python's stderr, some past it."""
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

@@ -112,13 +112,20 @@ class NetworkTaker(Runtime):
     def load(self, model: Path | bytes, inputs: np.ndarray) -> Opened:
         import torch
 
+        torch.set_num_threads(self.threads)  # of the whole process
+        if self.is_shipped(model):
+            with silence():
+                return self.load_shipped(model, torch.from_numpy(inputs))
         module, in_shape = read_network(model)
         if inputs.shape[1:] != in_shape:
             raise ValueError(f"the network takes {in_shape}")
-        torch.set_num_threads(self.threads)  # of the whole process
         with silence():
             return self.load_module(module, torch.from_numpy(inputs))
 
     @abstractmethod
     def load_module(self, module: nn.Module, inputs: Tensor) -> Opened:
         """Make `module`, in eval mode, ready to run on `inputs`."""
+
+    def load_shipped(self, path: Path, inputs: Tensor) -> Opened:
+        """Make a file of the runtime's own format ready to run on `inputs`; such a file can do anything when loaded."""
+        raise NotImplementedError(f"{self.called} has no format of its own")

@@ -19,7 +19,7 @@ class OpenVino(OnnxTaker):
     it: a request that is started and waited for takes 0.01 to 0.09 ms more.
     """
 
-    called = "openvino"
+    called, ships = "openvino", ".xml"
 
     @classmethod
     def unavailable(cls) -> str:
@@ -29,8 +29,8 @@ class OpenVino(OnnxTaker):
         import openvino
         from openvino.frontend import FrontEndManager
 
-        # The reader of ONNX alone: `read_model` tries all formats, and each complains on stderr.
-        reader = FrontEndManager().load_by_framework("onnx")
+        # One reader alone: `read_model` tries all formats, and each complains on stderr.
+        reader = FrontEndManager().load_by_framework("ir" if self.is_shipped(model) else "onnx")
         try:
             network = reader.convert(reader.load(BytesIO(model) if isinstance(model, bytes) else str(model)))
         except Exception as error:  # it has several, without a common name

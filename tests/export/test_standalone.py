@@ -1,0 +1,147 @@
+"""What the examples are made of: samples in any layout become the network's, images are scaled as the data were."""
+
+import ast
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nas.data.task import standardise
+from nas.export import FORMATS
+from nas.export.example import example_source
+from nas.export.standalone import outputs, probabilities, read_samples, standardised
+
+GREY = {"in_shape": [1, 4, 5], "scale": 1 / 255, "mean": [0.5], "std": [0.25]}
+COLOUR = {"in_shape": [3, 4, 5], "scale": 1 / 255, "mean": [0.5, 0.4, 0.3], "std": [0.25, 0.5, 1.0]}
+SERIES = {"in_shape": [7, 2], "scale": 1.0, "mean": [1.0, -1.0], "std": [2.0, 4.0]}
+ROWS = {"in_shape": [7, 6], "scale": 1.0, "mean": [0.0] * 6, "std": [1.0] * 6}
+STEPS = {"in_shape": [9, 1], "scale": 1.0, "mean": [0.0], "std": [1.0]}
+VECTOR = {"in_shape": [6], "scale": 1.0, "mean": list(range(6)), "std": [1.0] * 6}
+
+
+def saved(tmp_path, x):
+    np.save(tmp_path / "samples.npy", x)
+    return tmp_path / "samples.npy"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "shape", "move"),
+    [
+        (GREY, (3, 1, 4, 5), lambda x: x),
+        (GREY, (3, 4, 5), lambda x: x[:, None]),
+        (GREY, (4, 5), lambda x: x[None, None]),
+        (GREY, (1, 4, 5), lambda x: x[None]),
+        (GREY, (3, 4, 5, 1), lambda x: x.transpose(0, 3, 1, 2)),
+        (COLOUR, (2, 3, 4, 5), lambda x: x),
+        (COLOUR, (2, 4, 5, 3), lambda x: x.transpose(0, 3, 1, 2)),
+        (COLOUR, (4, 5, 3), lambda x: x.transpose(2, 0, 1)[None]),
+        (SERIES, (3, 7, 2), lambda x: x),
+        (SERIES, (3, 2, 7), lambda x: x.transpose(0, 2, 1)),
+        (SERIES, (7, 2), lambda x: x[None]),
+        (VECTOR, (3, 6), lambda x: x),
+        (VECTOR, (6,), lambda x: x[None]),
+        (VECTOR, (3, 2, 3), lambda x: x.reshape(3, 6)),
+        (VECTOR, (2, 3), lambda x: x.reshape(1, 6)),
+        (ROWS, (5, 2, 7, 3), lambda x: x.transpose(0, 2, 1, 3).reshape(5, 7, 6)),
+        (STEPS, (4, 9), lambda x: x[:, :, None]),
+        (STEPS, (9,), lambda x: x[None, :, None]),
+    ],
+)
+def test_samples_in_any_layout(tmp_path, metadata, shape, move):
+    x = np.random.default_rng(0).standard_normal(shape)
+    np.testing.assert_array_equal(read_samples(saved(tmp_path, x), metadata), move(x))
+
+
+@pytest.mark.parametrize("steps", [5, 7, 9])
+def test_a_sequence_of_another_length_is_cut_or_padded_where_the_training_data_were(tmp_path, steps):
+    x = np.random.default_rng(0).standard_normal((3, 2, steps))
+    found = read_samples(saved(tmp_path, x), {**SERIES, "length": 7})
+    assert found.shape == (3, 7, 2)
+    np.testing.assert_array_equal(found[:, :steps], x.transpose(0, 2, 1)[:, :7])
+    assert not found[:, steps:].any()
+    if steps != 7:
+        with pytest.raises(SystemExit, match=r"shape \(n, 7, 2\), not float64"):
+            read_samples(saved(tmp_path, x), SERIES)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 5, 4), (5, 4), (2, 3, 4, 5), (20,)])
+def test_samples_of_another_shape_are_named(tmp_path, shape):
+    with pytest.raises(SystemExit, match=r"samples\.npy: the network takes numbers of shape \(n, 1, 4, 5\)"):
+        read_samples(saved(tmp_path, np.zeros(shape)), GREY)
+
+
+def test_a_pickle_is_not_read(tmp_path):
+    np.save(tmp_path / "samples.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        read_samples(tmp_path / "samples.npy", GREY)
+
+
+@pytest.mark.parametrize(("metadata", "mode"), [(GREY, "L"), (COLOUR, "RGB"), (COLOUR, "RGBA"), (COLOUR, "P")])
+def test_an_image_is_one_sample(tmp_path, metadata, mode):
+    values = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    image = Image.fromarray(values).convert(mode)
+    image.save(tmp_path / "image.png")
+    found = read_samples(tmp_path / "image.png", metadata)
+    expected = np.asarray(image.convert("L" if metadata is GREY else "RGB")).reshape(4, 5, -1).transpose(2, 0, 1)
+    np.testing.assert_array_equal(found, expected[None])
+
+
+def test_an_image_of_another_size_is_resized_and_that_is_said(tmp_path, capsys):
+    Image.new("L", (50, 40), 77).save(tmp_path / "image.png")
+    assert (read_samples(tmp_path / "image.png", GREY) == 77).all()
+    assert "resized from (50, 40) to (5, 4)" in capsys.readouterr().err
+
+
+def test_an_image_is_resized_and_cut_as_the_training_images_were(tmp_path, capsys):
+    """Its shorter side becomes the resolution, the centre stays; what the borders hold is not seen."""
+    values = np.zeros((40, 80), np.uint8)
+    values[:, 20:60] = 200
+    Image.fromarray(values).save(tmp_path / "image.png")
+    found = read_samples(tmp_path / "image.png", {**GREY, "in_shape": [1, 8, 8], "resolution": 8})
+    assert found.shape == (1, 1, 8, 8)
+    assert (found[..., 1:-1] == 200).all()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("metadata", [SERIES, {**GREY, "scale": 1.0}])
+def test_an_image_where_images_are_not_what_was_learned(tmp_path, metadata):
+    Image.new("L", (5, 4)).save(tmp_path / "image.png")
+    with pytest.raises(SystemExit, match=r"image\.png: .*give th.* as \.npy"):
+        read_samples(tmp_path / "image.png", metadata)
+
+
+@pytest.mark.parametrize("metadata", [GREY, COLOUR, SERIES, VECTOR])
+def test_values_are_standardised_as_in_training(metadata):
+    rng, shape = np.random.default_rng(0), (4, *metadata["in_shape"])
+    x = rng.integers(0, 256, shape, dtype=np.uint8) if metadata["scale"] < 1 else rng.standard_normal(shape)
+    expected = standardise(x, tuple(metadata["mean"]), tuple(metadata["std"])).numpy()
+    found = standardised(x, metadata)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3, 4])
+def test_a_fixed_batch_is_filled_and_cut(batch):
+    seen = []
+
+    def run(x):
+        seen.append(len(x))
+        return np.stack([x[:, 0], -x[:, 0]], 1)
+
+    x = np.arange(10, dtype=np.float32)[:, None]
+    found = probabilities(outputs(x, run, batch))
+    assert set(seen) == {batch or 10}
+    np.testing.assert_allclose(found[:, 0], 1 / (1 + np.exp(-2 * x[:, 0])), rtol=1e-6)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", ["trial-00017.onnx", 'a"""\nimport os #.pte', "netz-größe.xml"])
+def test_a_name_is_a_literal_whatever_it_holds(format, name):
+    form = FORMATS[format]
+    source = example_source(name, type(form).opens, form.needs, "the metadata of the file")
+    tree = ast.parse(source)
+    (value,) = [n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "FILE"]
+    assert ast.literal_eval(value) == name
+    imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    assert "os" not in imported
+    assert not any(module.startswith("nas") for module in imported)
