@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import inspect
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from sklearn.datasets import load_digits
 
 import nas
 from nas import tables
-from nas.api import Front
+from nas.api import Front, Member, Model
 from nas.cli import main
 from nas.data.task import standardise
 from nas.errors import NasError
@@ -28,8 +29,11 @@ from nas.ship import Again, Shipped, shipping_meters, write_table
 from nas.ship.verdict import budgets_kept
 from nas.space.yaml import parse
 
+SLOW = ("executorch", "pt2")
+"""What loads torch's tracer, and torch in a process more; tests/export and the contracts know them in a quick run."""
+
 every_format = pytest.mark.parametrize(
-    "format", [pytest.param(f, marks=pytest.mark.slow) if f == "executorch" else f for f in FORMATS]
+    "format", [pytest.param(f, marks=pytest.mark.slow) if f in SLOW else f for f in FORMATS]
 )
 
 WITHOUT_NAS = """
@@ -193,29 +197,72 @@ def test_what_is_not_installed_is_named_and_the_others_go_on(run, monkeypatch):
     assert (alone.exit_code, alone.stderr) == (2, f"nas: {said}\n")
 
 
-def test_one_that_fails_does_not_stop_the_others(front, run, monkeypatch):
-    """In each format, a row for each file, of one table."""
-    last, write = front.members[-1].record.number, Pt2Format.write
-    failing = {m.record.number for m in front} - {last}
-    assert failing
+def test_several_rules_name_a_folder_where_they_choose_one_network_too(run, front):
+    """What --out is does not hang on what is chosen."""
+    number = front.pick("knee").record.number
+    rules = ["--pick", "knee", "--pick", f"trial:{number}"]
+    result = CliRunner().invoke(main, ["export", str(run), *rules, "--out", str(run / "files")])
+    assert result.exit_code == 0, result.output
+    assert (run / "files" / f"trial-{number:05d}.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "marked"),
+    [
+        *(("trial-{}.onnx", True), ("trial-{}.int8_static.onnx", True), ("trial-{}.pt2", True), ("trial-{}.xml", True)),
+        *(("trial-{}.onnx.example.py", False), ("trial-{}.pte.json", False), ("trial-{}7.onnx", False)),
+    ],
+)
+def test_a_file_of_any_format_marks_a_network_as_exported(run, front, name, marked):
+    member = front.pick("knee")
+    assert not member.exported
+    (run / "exports").mkdir()
+    (run / "exports" / name.format(f"{member.record.number:05d}")).touch()
+    assert member.exported == marked
+    shown = CliRunner().invoke(main, ["front", str(run), "--pick", "knee"]).stdout
+    assert ("exported)" in shown) == marked
+
+
+def test_a_retrained_model_is_exported_as_any_member():
+    ours, members = (inspect.signature(kind.export).parameters for kind in (Model, Member))
+    assert list(ours.values()) == list(members.values())
+
+
+def exported_with_one_failing(run, front, monkeypatch, kind: type[Format], formats) -> list[dict[str, str]]:
+    """Export two networks in `formats`, of which one fails in the first; return the rows of the table."""
+    first, last = (front.members[i].record.number for i in (0, -1))
+    assert first != last
+    write = kind.write
 
     def sometimes(self, module, in_shape, path, metadata, batch):
-        if metadata["trial"] in failing:
+        if metadata["trial"] == first:
             raise NasError("no such luck")
         return write(self, module, in_shape, path, metadata, batch)
 
-    monkeypatch.setattr(Pt2Format, "write", sometimes)
-    result = CliRunner().invoke(main, ["export", str(run), "--front", "--format", "pt2", "--format", "onnx"])
+    monkeypatch.setattr(kind, "write", sometimes)
+    options = [*("--pick", f"trial:{first}", "--pick", f"trial:{last}"), *(w for f in formats for w in ("--format", f))]
+    result = CliRunner().invoke(main, ["export", str(run), *options])
     assert result.exit_code == 1
-    assert all(f"trial {number}, pt2: no such luck" in result.stderr for number in failing)
+    assert f"trial {first}, {formats[0]}: no such luck" in result.stderr
     rows = list(csv.DictReader((run / "exports/exports.csv").read_text().splitlines()))
-    expected = {(m.record.number, "onnx") for m in front} | {(last, "pt2")}
+    expected = {(number, f) for number in (first, last) for f in formats} - {(first, formats[0])}
     assert {(int(row["trial"]), row["format"]) for row in rows} == expected
+    return rows
+
+
+def test_one_that_fails_does_not_stop_the_others(front, run, monkeypatch):
+    exported_with_one_failing(run, front, monkeypatch, OnnxFormat, ["onnx"])
+
+
+@pytest.mark.slow
+def test_files_of_several_formats_are_rows_of_one_table(front, run, monkeypatch):
+    rows = exported_with_one_failing(run, front, monkeypatch, Pt2Format, ["pt2", "onnx"])
     for row in rows:
         ours, other = ("file_ms", "file_ms@eager") if row["format"] == "onnx" else ("file_ms@eager", "file_ms")
         assert float(row[ours]) > 0
         assert row[other] == ""
-    assert len({float(row["score_torch"]) for row in rows if int(row["trial"]) == front.members[-1].record.number}) == 1
+    (last,) = (row["trial"] for row in rows if row["format"] == "pt2")
+    assert len({float(row["score_torch"]) for row in rows if row["trial"] == last}) == 1
 
 
 def test_the_table_keeps_rows_of_before_there_were_formats(exported, tmp_path):
@@ -263,8 +310,11 @@ def test_a_further_runtime_is_measured_like_the_first_target(member):
 
 
 def test_a_row_says_on_what_each_latency_was_read(exported):
-    row = exported("pt2").to_row()
-    assert row["batch"] == "any"
-    assert row["file_ms@eager"] == exported("pt2").latencies[0].file.value
-    assert isinstance(exported("pt2").latencies[0], Again)
+    (again,) = exported("onnx").latencies
+    assert isinstance(again, Again)
+    row = exported("onnx").to_row()
+    assert (row["batch"], row["file_ms"], row["searched_ms"]) == ("any", again.file.value, again.searched.value)
+    other = dataclasses.replace(again, target="eager", searched=None)
+    row = dataclasses.replace(exported("onnx"), latencies=(other,), batch=1).to_row()
+    assert (row["batch"], row["file_ms@eager"], row["searched_ms@eager"]) == (1, again.file.value, "")
     assert "file_ms" not in row

@@ -113,6 +113,7 @@ def shipped(story: Story) -> Markup:
         rows = [_export(row) for row in story.exports]
         names = [
             "trial",
+            "format",
             "weights",
             "precision",
             "accuracy torch → file",
@@ -120,12 +121,13 @@ def shipped(story: Story) -> Markup:
             "size",
             "verdict",
         ]
-        parts.append(table("Exported files, each compared with torch and measured again", names, rows, (0, 3, 4, 5)))
+        parts.append(table("Exported files, each compared with torch and measured again", names, rows, (0, 4, 5, 6)))
     if story.retrained:
-        rows = [_retraining(one) for one in story.retrained]
+        metric = str(story.retrained[0].get("metric", "accuracy"))
+        rows = [_retraining(one, metric) for one in story.retrained]
         names = [
             "trial",
-            "test accuracy, mean",
+            f"test {metric}, mean",
             "95 % interval over seeds",
             "seeds",
             "epochs",
@@ -136,32 +138,40 @@ def shipped(story: Story) -> Markup:
 
 
 def _export(row: Mapping[str, str]) -> list[object]:
-    latency = "; ".join(_latency(row, name) for name in row if re.fullmatch(_FILE_MS, name))
+    latency = "; ".join(_latency(row, name) for name in row if re.fullmatch(_FILE_MS, name) and row[name])
     verdict = "; ".join(filter(None, (row.get("verdict", ""), row.get("differs", ""))))
     torch, file = (row.get(f"score_{of}") or row.get(f"accuracy_{of}") for of in ("torch", "file"))  # the latter: 0.1.0
     accuracy = f"{_number(torch, '.4f')} → {_number(file, '.4f')}"
     size = row.get("size_bytes", "")
     size = figure("size_bytes", float(size)) if size.isdecimal() else size
-    return [row.get("trial", ""), row.get("weights", ""), row.get("precision", ""), accuracy, latency, size, verdict]
+    form = row.get("format") or "onnx"  # of version 0.1.0, which knew no other
+    form += f", batch {row['batch']}" if row.get("batch", "any") not in ("any", "") else ""
+    what = [row.get("trial", ""), form, row.get("weights", ""), row.get("precision", "")]
+    return [*what, accuracy, latency, size, verdict]
 
 
 def _latency(row: Mapping[str, str], name: str) -> str:
-    """Return a latency of an exported file beside the searched one; its target, where it is not the run's first."""
+    """Return a latency of an exported file beside the searched one; its target, where it is not the run's first.
+
+    A file of another format than the search measured has no searched latency of its target.
+    """
     target = name.partition("@")[2]
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     interval = f" [{_number(low)}, {_number(high)}]" if low and high else ""
-    searched = _number(row.get(name.replace("file_ms", "searched_ms", 1)))
-    return f"{searched} → {_number(row.get(name))}{interval}" + (f" on {target}" if target else "")
+    searched = row.get(name.replace("file_ms", "searched_ms", 1))
+    before = f"{_number(searched)} → " if searched else ""
+    return f"{before}{_number(row.get(name))}{interval}" + (f" on {target}" if target else "")
 
 
-def _retraining(one: Mapping[str, Any]) -> list[object]:
-    low, high = one.get("test_accuracy_low"), one.get("test_accuracy_high")
+def _retraining(one: Mapping[str, Any], metric: str) -> list[object]:
+    low, high = one.get(f"test_{metric}_low"), one.get(f"test_{metric}_high")
     interval = "one seed" if low is None or high is None else f"{_number(low, '.4f')} to {_number(high, '.4f')}"
-    searched = _number(one.get("searched_validation_accuracy"), ".4f")
-    seeds = len(one.get("test_accuracies", []))
+    searched = _number(one.get(f"searched_validation_{metric}"), ".4f")
+    trained = one.get("seeds", one.get("test_accuracies"))  # the latter of version 0.1.0
+    seeds = len(trained) if isinstance(trained, list) else "–"
     return [
         one.get("trial", ""),
-        _number(one.get("test_accuracy_mean"), ".4f"),
+        _number(one.get(f"test_{metric}_mean"), ".4f"),
         interval,
         seeds,
         one.get("epochs", ""),

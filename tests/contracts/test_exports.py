@@ -103,7 +103,9 @@ def test_says_what_it_is(format: str) -> None:
         assert not reason or ("--format onnx" in reason and precision in reason)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "format", [pytest.param(f, marks=pytest.mark.slow) if f == "executorch" else f for f in FORMATS]
+)
 def test_what_is_no_file_of_its_format_is_named(format: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     form = FORMATS[format]
     if reason := form.unavailable():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nas.data.images import prepare
 from nas.data.task import standardise
 from nas.export import FORMATS
 from nas.export.example import example_source
@@ -101,6 +102,29 @@ def test_an_image_is_resized_and_cut_as_the_training_images_were(tmp_path, capsy
     assert found.shape == (1, 1, 8, 8)
     assert (found[..., 1:-1] == 200).all()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("side", [None, 5, 16])
+@pytest.mark.parametrize("metadata", [GREY, COLOUR])
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "I;16"])
+@pytest.mark.parametrize("name", ["image.png", "image.jpg"])
+def test_an_image_becomes_what_it_becomes_among_the_training_data(tmp_path, name, mode, metadata, side):
+    values = np.random.default_rng(0).integers(0, 256, (38, 31, 3), dtype=np.uint8)
+    if mode == "I;16":
+        image = Image.fromarray(values[..., 0].astype(np.uint16) * 251)
+    else:
+        image = Image.fromarray(values).convert("L" if mode == "L" or name.endswith("jpg") else mode)
+    if name.endswith("jpg") and mode == "I;16":
+        image = Image.fromarray(values)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    image.save(tmp_path / name, exif=exif)
+    channels = metadata["in_shape"][0]
+    with Image.open(tmp_path / name) as opened:
+        expected = prepare(opened, side, channels).reshape(*((side, side) if side else (31, 38)), channels)
+    size = {"in_shape": [channels, *expected.shape[:2]], "resolution": side}
+    found = read_samples(tmp_path / name, {**metadata, **size})
+    np.testing.assert_array_equal(found, expected.transpose(2, 0, 1)[None])
 
 
 @pytest.mark.parametrize("metadata", [SERIES, {**GREY, "scale": 1.0}])

@@ -1,8 +1,10 @@
 """What a page says before any browser looks at it: figures, importances, commands, and what older runs lack."""
 
 import dataclasses
+import html
 import itertools
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -21,6 +23,7 @@ from nas.objectives import Measurement, parse_objective
 from nas.records import TrialRecord, read_csv, read_json, write_json
 from nas.report.importance import FEWEST, importances
 from nas.report.payload import Texts, to_script
+from nas.ship import Again, Shipped, write_table
 from nas.space import Categorical, Choice, Float, Space
 from nas.study import command
 from nas.study.command import OWN_SPACE, search_commands
@@ -167,9 +170,9 @@ def test_the_command_makes_the_same_run_again(tmp_path, finished, monkeypatch):
 
 def test_every_field_of_a_config_has_its_place_in_the_command():
     """A new one is to be added to `nas.study.command`, or to the fields that follow from others."""
-    told = {"space", "data", "data_root", "objectives", "budgets", "enough", "rungs", "warm_start", *command._OPTIONS}
+    told = {"space", "data", "data_root", "objectives", "budgets", "enough", "rungs", "warm_start", "plugins"}
     follow = {"data_fingerprint", "run_id", "study_name"}
-    assert {field.name for field in dataclasses.fields(StudyConfig)} == told | follow
+    assert {field.name for field in dataclasses.fields(StudyConfig)} == told | set(command._OPTIONS) | follow
 
 
 def test_what_a_resume_was_given_is_a_command_of_its_own(finished):
@@ -235,6 +238,55 @@ def test_a_run_of_before_has_a_page_too(front):
     assert "did not keep what else the time went into" in Front.load(run).report().read_text()
     (run / "machine.json").unlink()
     assert "How to get it again" in Front.load(run).report().read_text()
+
+
+def cells_of(page: Path) -> list[list[str]]:
+    """Return the rows of the tables of what was shipped, as text."""
+    (section,) = re.findall(r'<section id="shipped".*?</section>', page.read_text(), re.DOTALL)
+    return [
+        [html.unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+        for row in re.findall(r"<tr>(?!<th)(.*?)</tr>", section)
+    ]
+
+
+def test_files_of_every_format_are_told_with_the_latencies_of_their_own_runtime(front):
+    """The table of exports has the columns of all formats: those of another are empty."""
+    searched, file = Measurement(0.5, 0.49, 0.51), Measurement(0.6, 0.59, 0.61)
+    told = {"weights": "searched", "precision": "fp32", "max_difference": 1e-6, "n_samples": 9, "speedup": 1.0}
+    told |= {"accuracy_torch": 0.9, "accuracy_file": 0.9, "target": "onnxruntime", "size_bytes": 2048, "example": ""}
+    made = [
+        ("a.onnx", "onnx", None, Again("onnxruntime", searched, file, False, 0.0)),
+        ("a.pt2", "pt2", None, Again("eager", None, file, False, 0.0)),
+        ("a.pte", "executorch", 1, Again("executorch", None, file, False, 0.0)),
+    ]
+    folder = front.folder.exports
+    folder.mkdir()
+    (folder / "exports.csv").write_text("trial,weights,file,searched_ms,file_ms\n3,searched,old.onnx,0.5,0.6\n")
+    write_table(
+        folder / "exports.csv",
+        [
+            Shipped(trial=4, file=n, format=f, batch=b, latencies=(a,), verdict="keeps every budget", **told)
+            for n, f, b, a in made
+        ],
+    )
+    rows = cells_of(Front.load(front.folder.path).report())
+    assert [(row[0], row[1], row[5]) for row in rows] == [
+        ("3", "onnx", "0.5 → 0.6"),
+        ("4", "onnx", "0.5 → 0.6 [0.59, 0.61]"),
+        ("4", "pt2", "0.6 [0.59, 0.61] on eager"),
+        ("4", "executorch, batch 1", "0.6 [0.59, 0.61] on executorch"),
+    ]
+
+
+def test_a_retraining_is_told_with_its_seeds(front):
+    member = front.pick("knee")
+    found = member.retrain(seeds=2, epochs=1)
+    low, high = found.interval
+    (row,) = cells_of(front.report())
+    assert row == [
+        *(str(member.record.number), f"{found.mean:.4f}", f"{low:.4f} to {high:.4f}", "2", "1"),
+        f"{member.metrics['accuracy']:.4f}",
+    ]
 
 
 @pytest.mark.parametrize(
