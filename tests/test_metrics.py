@@ -59,7 +59,8 @@ def top2():
 
     metric = Metric(name="top2_in_test", function=top2, unit="share", best=1.0)
     yield metric
-    OBJECTIVES.pop(metric.name, None)
+    if metric.name in OBJECTIVES:
+        OBJECTIVES.drop(metric.name)
     METRICS._metrics.pop(metric.name, None)
 
 
@@ -101,8 +102,8 @@ def test_balanced_accuracy_and_a_metric_of_ones_own_are_searched_for(top2, tmp_p
     assert kept.curve_of == "balanced_accuracy"
     assert kept.curve[-1][1] == pytest.approx(best.metrics["balanced_accuracy"])
     retrained = best.retrain(seeds=2, epochs=1)
-    assert retrained.metric == "balanced_accuracy"
-    assert retrained.mean == np.mean([s["balanced_accuracy"] for s in retrained.scores])
+    assert retrained.metric.name == "balanced_accuracy"
+    assert retrained.mean == np.mean([seed.scores["balanced_accuracy"] for seed in retrained.seeds])
 
 
 class Keep(Quiet):
@@ -123,7 +124,8 @@ def test_a_metric_that_cannot_work_is_told_before_the_search(tmp_path, digits, t
         with pytest.raises(NasError, match="broken_in_test: its function cannot be found by the processes"):
             portable_metrics(["broken_in_test"])
     finally:
-        del OBJECTIVES["broken_in_test"], METRICS._metrics["broken_in_test"]
+        OBJECTIVES.drop("broken_in_test")
+        del METRICS._metrics["broken_in_test"]
     assert not (tmp_path / "run").exists()
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from nas.blocks.checks import at_least, check, rate
@@ -23,6 +24,10 @@ class HeadConfig:
 
     def __post_init__(self) -> None:
         check(self, dropout=rate)
+
+
+_OF_LARGEST = 0.4
+"""The largest of some dozens of standard normal values is 2 to 3; with this, logits start with a spread of 1."""
 
 
 def _linear(features: int, n_outputs: int, dropout: float) -> nn.Sequential:
@@ -83,6 +88,8 @@ class Max(nn.Module):
         super().__init__()
         _, c = expect(self.takes, in_shape)
         self.linear = _linear(c, n_outputs, config.dropout)
+        with torch.no_grad():
+            self.linear[1].weight.mul_(_OF_LARGEST)  # type: ignore[operator]
 
     @staticmethod
     def plan(in_shape: Shape, n_outputs: int, config: HeadConfig) -> Plan:

@@ -152,10 +152,10 @@ def in_the_way(format: str, path: Path) -> list[Path]:
 
 def _refuse(form: Format, path: Path, precision: Precision, overwrite: bool) -> None:
     """Raise before anything is computed where no file can be written."""
-    if reason := form.refuses(precision) or form.unavailable():
-        raise NasError(reason)
     if path.suffix != form.suffix and (form.called != "onnx" or path.suffix in {f.suffix for f in _formats()}):
         raise NasError(f"{path}: a file of format {form.called} is called *{form.suffix}; name it so, or say --format")
+    if reason := form.refuses(precision) or form.unavailable():
+        raise NasError(reason)
     taken = in_the_way(form.called, path)
     if taken and not overwrite:
         raise NasError(f"{taken[0]} exists already; choose another name, or allow it to be overwritten")

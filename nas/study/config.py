@@ -203,7 +203,7 @@ class StudyConfig:
             BudgetError: it cannot be read, is of something that is no objective, or says how bad is good enough.
         """
         found = self.plain_budget(Budget.parse(text))
-        if found.objective not in self.objectives:
+        if found.objective not in self._names():
             raise BudgetError(
                 f"enough {text!r}: {found.objective} is no objective of this search; add it, or leave this"
             )
@@ -226,11 +226,18 @@ class StudyConfig:
 
     def own_prices(self) -> list[str]:
         """Return the objectives of a user's own that are known before training, as `Objectives.add` files them."""
-        return own_prices([*self.objectives, *(budget.objective for budget in self.parsed_budgets())])
+        return own_prices([o.name for o in (*self.parsed_objectives(), *map(parse_objective, self._limited()))])
+
+    def _limited(self) -> list[str]:
+        """Return the names of what budgets limit."""
+        return [budget.objective for budget in self.parsed_budgets()]
+
+    def _names(self) -> tuple[str, ...]:
+        return ("accuracy", LATENCY) if self.objectives == ("auto",) else self.objectives
 
     def parsed_objectives(self) -> tuple[Objective, ...]:
         """Return the objectives themselves."""
-        names = ("accuracy", LATENCY) if self.objectives == ("auto",) else self.objectives
+        names = self._names()
         enough = {budget.objective: budget.limit for budget in map(Budget.parse, self.enough)}
         return tuple(replace(parse_objective(name), enough=enough.get(name)) for name in names)
 

@@ -119,8 +119,8 @@ class Ledger:
                 for name, objective in self._shares.items()
             }
             for at, record in enumerate(self.records):
-                if record.state in ("complete", "stopped_early"):
-                    self._seen[at] = self._observe(record)
+                if record.state in ("complete", "stopped_early") and (now := self._observe(record)) != self._seen[at]:
+                    self._seen[at] = now
         return self._seen
 
     def expected(self) -> dict[int, tuple[float, ...]]:

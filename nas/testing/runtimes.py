@@ -56,6 +56,10 @@ NETWORKS: dict[str, tuple[Shape, dict[str, Any]]] = {
             "head": {"attention": {}},
         },
     ),
+    "text": (
+        (5,),
+        {"stem": [{"embedding": {"dim": 4, "vocabulary": 9}}], "body": [{"conv1d": {"width": 6}}], "head": {"max": {}}},
+    ),
     "vector": ((6,), {"body": [{"dense": {"width": 8, "norm": "layer", "residual": True}}], "head": {"pool": {}}}),
 }
 """Each block and head of ours is in one of them."""

@@ -97,7 +97,8 @@ def test_the_run_says_what_it_was_made_with(place):
     (plugin,) = kept["plugins"]
     assert (plugin["name"], plugin["digest"], plugin["distribution"]) == ("my_blocks.py", digest, "")
     assert set(plugin["parts"]) == {"block glu_conv", "data set rings", "objective n_activations"}
-    assert kept["own"]["objectives"] == {"n_activations": {"unit": "activations", "direction": "minimize"}}
+    said = {"unit": "activations", "direction": "minimize", "cheap": True, "best": None, "kind": ""}
+    assert kept["own"]["objectives"] == {"n_activations": said}
 
 
 LOOK = """

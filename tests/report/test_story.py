@@ -170,7 +170,8 @@ def test_the_command_makes_the_same_run_again(tmp_path, finished, monkeypatch):
 
 def test_every_field_of_a_config_has_its_place_in_the_command():
     """A new one is to be added to `nas.study.command`, or to the fields that follow from others."""
-    told = {"space", "data", "data_root", "objectives", "budgets", "enough", "rungs", "warm_start", "plugins"}
+    told = {"space", "data", "data_root", "objectives", "budgets", "enough", "rungs", "warm_start"}
+    told |= {"plugins", "target_column"}
     follow = {"data_fingerprint", "run_id", "study_name"}
     assert {field.name for field in dataclasses.fields(StudyConfig)} == told | set(command._OPTIONS) | follow
 
@@ -253,7 +254,14 @@ def test_files_of_every_format_are_told_with_the_latencies_of_their_own_runtime(
     """The table of exports has the columns of all formats: those of another are empty."""
     searched, file = Measurement(0.5, 0.49, 0.51), Measurement(0.6, 0.59, 0.61)
     told = {"weights": "searched", "precision": "fp32", "max_difference": 1e-6, "n_samples": 9, "speedup": 1.0}
-    told |= {"accuracy_torch": 0.9, "accuracy_file": 0.9, "target": "onnxruntime", "size_bytes": 2048, "example": ""}
+    told |= {
+        "metric": "accuracy",
+        "score_torch": 0.9,
+        "score_file": 0.9,
+        "target": "onnxruntime",
+        "size_bytes": 2048,
+        "example": "",
+    }
     made = [
         ("a.onnx", "onnx", None, Again("onnxruntime", searched, file, False, 0.0)),
         ("a.pt2", "pt2", None, Again("eager", None, file, False, 0.0)),

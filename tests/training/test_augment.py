@@ -9,7 +9,7 @@ from nas.training.augment import augment, check_augment
 from nas.training.config import Crop, Cutout, Jitter, TimeShift
 
 SHAPES = {"map": (16, 3, 9, 7), "tokens": (16, 12, 5), "vector": (16, 6)}
-FITTING = [(name, layout) for name in AUGMENTATIONS for layout in AUGMENTATIONS[name].layouts]
+FITTING = [(name, layout) for name in AUGMENTATIONS for layout in AUGMENTATIONS[name].layouts if layout in SHAPES]
 
 
 def rng(seed=0):
