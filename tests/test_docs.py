@@ -105,7 +105,7 @@ def run(block: Block, environment: dict[str, str], folder: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=900,  # where it hangs
         check=False,
     )
     if result.returncode:
