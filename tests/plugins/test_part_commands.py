@@ -1,10 +1,6 @@
-"""`nas blocks`, `nas check`, `nas plugins`, and the commands that the page on plugins shows."""
+"""`nas blocks`, `nas check`, `nas plugins`."""
 
-import os
 import re
-import shlex
-import shutil
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +9,6 @@ from nas.blocks import BLOCKS, HEADS
 from nas.cli import main
 
 pytestmark = pytest.mark.usefixtures("own_parts")
-ROOT = Path(__file__).parents[2]
 
 
 def run(*args):
@@ -64,27 +59,3 @@ def test_what_is_installed_is_listed():
     result = run("plugins")
     assert result.exit_code == 0
     assert "--plugin" in result.output
-
-
-def commands(page):
-    """The command lines of a page."""
-    for block in re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            yield shlex.split(line, comments=True)
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_page_run(tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    monkeypatch.chdir(tmp_path)
-    shown = list(commands("plugins.md"))
-    assert [words[1] for words in shown] == [*("check", "blocks", "space", "search", "front", "retrain", "export")]
-    for program, *args in shown:
-        assert program == "nas"
-        if "--workers" in args:  # as tests/plugins/test_runs_with_plugins.py does
-            at = args.index("--workers")
-            args = [*args[:at], *args[at + 2 :], "--epochs", "1"]
-        result = run(*args)
-        assert result.exit_code == 0, (args, result.output, result.exception)
-    assert list(Path("results/rings/exports").glob("*.onnx"))
-    assert os.listdir("results") == ["rings"]
