@@ -30,6 +30,7 @@ from nas.space import Space
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder, next_folder
 from nas.study.front import front_numbers, overlapping
+from nas.study.interest import worst_of_interest
 from nas.training.fidelity import Rung
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ class Front:
         self._told_of_plugins = False
         first = next((o for o in config.parsed_objectives() if o.cheap), config.parsed_objectives()[0])
         self.members = sorted(
-            (Member(self, r) for r in records if r.on_front), key=lambda m: first.loss(m.metrics[first.name])
+            (Member(self, r) for r in records if r.on_front), key=lambda m: first.plain_loss(m.metrics[first.name])
         )
 
     @classmethod
@@ -359,8 +360,16 @@ class Front:
         return list({member.record.number: member for member in map(self.pick, rules)}.values())
 
     def spread(self, n: int) -> list[Member]:
-        """Choose the `n` members that together dominate most, cheapest first; see `nas.pareto.spread`."""
-        rows = {row.number for row in spread(self.records, self.config.parsed_objectives(), n)}
+        """Choose the `n` members that together dominate most, cheapest first; see `nas.pareto.spread`.
+
+        None that is far more often wrong than the best, see `nas.study.ledger.worst_of_interest`.
+        """
+        objectives = self.config.parsed_objectives()
+        kept = self.members
+        for o in (o for o in objectives if o.is_share and o.has_error):
+            worst = worst_of_interest(o.error(m.metrics[o.name]) for m in self.members)
+            kept = [m for m in kept if o.error(m.metrics[o.name]) <= worst]
+        rows = {row.number for row in spread([m.record for m in kept], objectives, n)}
         return [member for member in self.members if member.record.number in rows]
 
     def sorted_by(self, name: str, members: Sequence[Member] | None = None) -> list[Member]:
@@ -376,7 +385,7 @@ class Front:
         if name not in known:
             raise NasError(did_you_mean("figure of this run", name, known))
         objective = parse_objective(name)
-        return sorted(members, key=lambda m: objective.loss(m.metrics[name]) if name in m.metrics else math.inf)
+        return sorted(members, key=lambda m: objective.plain_loss(m.metrics[name]) if name in m.metrics else math.inf)
 
     def retrain(
         self,

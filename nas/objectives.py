@@ -63,15 +63,16 @@ class Objective:
         >>> replace(OBJECTIVES["macs"], enough=50.0).loss(10.0)
         50.0
         """
-        loss = self._turned(value)
-        return loss if self.enough is None else max(loss, self._turned(self.enough))
+        loss = self.plain_loss(value)
+        return loss if self.enough is None else max(loss, self.plain_loss(self.enough))
+
+    def plain_loss(self, value: float) -> float:
+        """Return the same where what is better than enough is better still, as one sorts and names figures."""
+        return value if self.direction == "minimize" else -value
 
     def unloss(self, loss: float) -> float:
         """Undo `loss`, but for what is better than enough."""
-        return self._turned(loss)
-
-    def _turned(self, value: float) -> float:
-        return value if self.direction == "minimize" else -value
+        return self.plain_loss(loss)
 
     @property
     def has_error(self) -> bool:
@@ -94,13 +95,13 @@ class Objective:
         """
         if self.best is None:
             raise ValueError(f"{self.name} has no best value, so no error")
-        return (self._turned(value) - self._turned(self.best)) / self.scale
+        return (self.plain_loss(value) - self.plain_loss(self.best)) / self.scale
 
     def unerror(self, error: float) -> float:
         """Undo `error`."""
         if self.best is None:
             raise ValueError(f"{self.name} has no best value, so no error")
-        return self.unloss(error * self.scale + self._turned(self.best))
+        return self.unloss(error * self.scale + self.plain_loss(self.best))
 
     def told_loss(self, value: float) -> float:
         """Return what a sampler is told of `value`, less is better: of what only training tells, the log of the error.
@@ -359,6 +360,8 @@ class Budget:
             limit = float(number) * _SCALE[scale]
         except ValueError:
             raise BudgetError(f"budget {text!r}: {number!r} is not a number") from None
+        if objective.is_share and limit > 1:
+            raise BudgetError(f"budget {text!r}: {name} is a share of at most 1; for 95 % write 0.95")
         if objective.cheap and sense.startswith("<") and limit <= 0:
             raise BudgetError(f"budget {text!r}: no network keeps it; write a limit above 0")
         return cls(name, sense, limit)  # type: ignore[arg-type]  # the pattern admits these four alone

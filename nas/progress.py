@@ -153,7 +153,7 @@ def _best(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> s
         return "none yet"
     words = []
     for o in objectives:
-        best = min(complete, key=lambda r: o.loss(r.metrics[o.name]))
+        best = min(complete, key=lambda r: o.plain_loss(r.metrics[o.name]))
         words.append(f"{o.name} {figure(o.name, best.metrics[o.name])}")
     return ", ".join(words)
 

@@ -11,13 +11,15 @@ from sklearn import metrics as sklearn_metrics
 from torch.nn import functional as F
 
 import nas
-from nas.errors import NasError, TrialFailed
+from nas.errors import NasError, RunError, TrialFailed
 from nas.metrics import METRICS, Judge, Metric, accuracy, balanced_accuracy, cross_entropy, macro_f1
-from nas.objectives import OBJECTIVES
+from nas.objectives import OBJECTIVES, Objective
 from nas.records import TrialRecord
-from nas.study.judging import portable_metrics
+from nas.study.judging import judge_of, portable_metrics
 from nas.study.ledger import Ledger
 from nas.study.loop import Quiet
+from nas.testing import check_objective
+from nas.testing.broken import ContractBroken
 from nas.training import TrainConfig, TrainState, evaluate, fit, rungs
 from nas.training.config import AdamW
 from nas.training.feed import Batch, class_weights
@@ -201,3 +203,25 @@ def test_a_checkpoint_of_before_there_was_a_field_goes_on():
     old = TrainState(**{**vars(state), "config": state.config.replace('"class_weights": false, ', "")})
     assert "class_weights" not in old.config
     old.check(64, config, 0)
+
+
+def test_a_metric_whose_function_is_not_here_is_named(digits):
+    OBJECTIVES.remember(Objective("lost_in_test", "share", "maximize", cheap=False, best=1.0, kind="classification"))
+    try:
+        with pytest.raises(RunError, match="lost_in_test is a metric of one's own, and its function is not here"):
+            judge_of(["accuracy", "lost_in_test"], digits)
+    finally:
+        OBJECTIVES.drop("lost_in_test")
+
+
+def test_a_metric_is_held_to_its_contract(top2):
+    METRICS.take(top2)
+    check_objective("top2_in_test")
+    broken = Metric(name="broken_in_test", function=lambda logits, y: np.random.random())  # noqa: NPY002
+    METRICS.take(broken)
+    try:
+        with pytest.raises(ContractBroken, match="is another the second time"):
+            check_objective("broken_in_test")
+    finally:
+        OBJECTIVES.drop("broken_in_test")
+        del METRICS._metrics["broken_in_test"]

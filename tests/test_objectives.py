@@ -2,13 +2,14 @@
 
 import math
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import BudgetError, NasError
-from nas.objectives import PRICES, Budget, Measurement, is_latency, parse_objective
+from nas.objectives import OBJECTIVES, PRICES, Budget, Measurement, is_latency, parse_objective
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 values = numbers | st.sampled_from([math.inf, -math.inf, math.nan, 0.0, -0.0, 5e-324])
@@ -91,3 +92,9 @@ def test_the_threshold_is_where_the_worst_figure_meets_the_limit(limit, sense, s
     measured = Measurement(end * 0.9, end * 0.8, end) if sense.startswith("<") else Measurement(end * 2, end, end * 3)
     if abs(share - 1) > 1e-6:
         assert budget.kept(budget.worst(measured)) == ((share < 1) == sense.startswith("<"))
+
+
+def test_what_is_better_than_enough_is_still_sorted_by():
+    latency = replace(OBJECTIVES["latency_ms"], enough=0.5)
+    assert latency.loss(0.1) == latency.loss(0.4) == 0.5
+    assert latency.plain_loss(0.1) < latency.plain_loss(0.4)

@@ -53,6 +53,16 @@ def given_plugins() -> str:
     return "".join(f" --plugin {shlex.quote(plugin.spec)}" for plugin in plugins.loaded())
 
 
+def given_again(data: str | None) -> str:
+    """Return the options that a further command on the run needs as this one did: plugins, and data that come of code.
+
+    A blank stands in front of each.
+    """
+    from nas.data.code import is_code
+
+    return given_plugins() + (f" --data {shlex.quote(data)}" if data is not None and is_code(data) else "")
+
+
 def say_plugins(found: Front) -> None:
     """Say which plugins have changed since a run was made.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.group import RULES, data_options, pick_option, plugin_option, say_notices, say_plugins
+from nas.cli.group import RULES, data_options, given_again, pick_option, plugin_option, say_notices, say_plugins
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def retrain(
         click.echo(f"weights, figures, model card: {model.folder}", err=True)
     click.echo(f"table: {found.folder.retrained_table}", err=True)
     rules = " ".join(f"--pick trial:{one.trial}" for one in models)
-    click.echo(f"next: nas export {shlex.quote(run)} {rules}", err=True)
+    click.echo(f"next: nas export {shlex.quote(run)} {rules}{given_again(data)}", err=True)
     if telling.any_failed:
         raise SystemExit(1)
 
@@ -116,6 +116,8 @@ class _Telling:
     """Says on stderr how it goes; see `nas.retrain.Watcher`."""
 
     def __init__(self, members: Sequence[Member], seeds: int) -> None:
+        objectives = members[0].front.config.parsed_objectives() if members else ()
+        self._metric = next((o.name for o in objectives if not o.cheap), "")
         self.any_failed = self.any_begun = False
         self._members = {member.record.number: member for member in members}
         self._seeds, self._said = seeds, time.monotonic()
@@ -146,7 +148,7 @@ class _Telling:
         from nas.durations import readable
         from nas.progress import figure
 
-        first = next(iter(result.scores))
+        first = self._metric if self._metric in result.scores else next(iter(result.scores))
         words = f"test {first} {figure(first, result.scores[first])}, {readable(result.train_seconds)} of training"
         click.echo(f"trial {trial}, seed {result.seed + 1} of {self._seeds}: {words}", err=True)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.group import given_plugins, plugin_option, reading_options
+from nas.cli.group import given_again, given_plugins, plugin_option, reading_options
 from nas.cli.numbers import large
 from nas.errors import NasError
 from nas.objectives import OBJECTIVES
@@ -167,7 +167,7 @@ def search(
         raise click.UsageError("--quiet and --verbose exclude each other")
     limit_s = None if time_limit is None else seconds(time_limit)
     if trials is None and limit_s is None and plateau is None:
-        trials, limit_s = DEFAULT_TRIALS, DEFAULT_SECONDS
+        trials, limit_s, plateau = _limits_of(out if resume else None)
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
     if trial_time_limit is not None:
         chosen["trial_time_limit_s"] = seconds(trial_time_limit)
@@ -212,6 +212,18 @@ def search(
         again += [f"--storage {shlex.quote(storage)}"] if storage is not None else []
         again += [f"--track {shlex.quote(one)}" for one in track]
         _say_end(opened, ended, quiet, " ".join(again) + given_plugins())
+
+
+def _limits_of(run: str | None) -> tuple[int | None, float | None, int | None]:
+    """Return trials, seconds and plateau where nobody says: those of the last search in a run, else the usual ones."""
+    from nas.records import read_json
+    from nas.study.folder import RunFolder
+
+    machine = {} if run is None or not RunFolder(run).machine.exists() else read_json(RunFolder(run).machine)
+    for search in reversed(machine.get("searches", [])):
+        if limits := search.get("limits"):
+            return limits.get("trials"), limits.get("seconds"), limits.get("plateau")
+    return DEFAULT_TRIALS, DEFAULT_SECONDS, None
 
 
 def _usual_space(given: Mapping[str, Any]) -> str:
@@ -325,7 +337,7 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
     if ended in ("interrupted", "time"):
         click.echo(f"go on with: {again}", err=True)
     if not quiet and front.members:
-        given = given_plugins()
+        given = given_again(opened.evaluator.config.data)
         click.echo(f"next: nas retrain {path} --pick knee{given}    nas export {path} --pick knee{given}", err=True)
         click.echo(f"page: nas report {path}", err=True)
     if ended == "interrupted":

@@ -113,7 +113,7 @@ def _module(spec: str, where: str) -> ModuleType:
         raise DataError(f"{spec}: cannot be imported: {error}; install {error.name}, or mend the import") from error
     except DataError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DataError(f"{spec}: cannot be imported: {_told(error)}") from error
 
 
@@ -132,11 +132,11 @@ def _call(spec: str, function: Callable[..., object], arguments: dict[str, Any])
         return function(**arguments)
     except DataError as error:
         raise DataError(f"{spec}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DataError(f"{spec}: the function failed: {_told(error)}") from error
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """Say what was raised, and where: the innermost line, as the traceback has it, where that is not ours."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     at = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from nas.errors import DataError
@@ -51,6 +51,13 @@ class Reading:
 
     vocabulary: int = VOCABULARY
     """Tokens that a tokenizer may know."""
+
+    def of_tables(self) -> list[str]:
+        """Return the options that only tables heed, where they are not what they are by default."""
+        names = ("target_columns", "text_column", "test_data", "encoding", "vocabulary")
+        options = {name: f"--{name.removesuffix('s').replace('_', '-')}" for name in names}
+        usual = {field.name: field.default for field in fields(self)}
+        return [option for name, option in options.items() if getattr(self, name) != usual[name]]
 
     def __post_init__(self) -> None:
         for name, least in (("resolution", 1), ("channels", 1), ("length", 1), ("vocabulary", 16)):

@@ -37,6 +37,9 @@ class Source:
     read: Callable[[str, Reading], Arrays | Task]
     """Arrays are split and standardised by `make_task`; a Task is taken as it is."""
 
+    table: bool = False
+    """Whether it heeds what is said of columns and lines of a file."""
+
 
 def _path(spec: str) -> Path:
     return Path(os.path.expanduser(spec))  # which leaves ~nobody as it is, where Path's raises
@@ -52,7 +55,7 @@ def _is_npz(path: Path) -> bool:
 
 SOURCES: tuple[Source, ...] = (
     Source("a named data set (digits, cifar10, ...)", lambda spec: known_name(spec) is not None, read_named),
-    Source("a .csv or .tsv file", is_csv, lambda spec, how: read_table(_path(spec), how)),
+    Source("a .csv or .tsv file", is_csv, lambda spec, how: read_table(_path(spec), how), table=True),
     Source("a .npz file", lambda spec: _is_npz(_path(spec)), lambda spec, how: read_npz(_path(spec), how)),
     Source("a .ts file", lambda spec: holds_ts(_path(spec)), lambda spec, how: read_ts(_path(spec), how)),
     Source("a folder of images", lambda spec: _is_folder(_path(spec)), lambda spec, how: read_folder(_path(spec), how)),
@@ -68,6 +71,8 @@ def read_source(spec: str, how: Reading) -> Arrays | Task:
     """
     for source in SOURCES:
         if source.fits(spec):
+            if not source.table and (given := how.of_tables()):
+                raise DataError(f"{spec}: {', '.join(given)}: of tables (.csv, .tsv) alone; leave it out")
             return source.read(spec, how)
     *kinds, last = (source.what for source in SOURCES)
     known = f"data are {', '.join(kinds)}, or {last}"

@@ -21,7 +21,8 @@ def open_onnx(path: Path) -> tuple[dict[str, Any], Callable[[np.ndarray], np.nda
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     said = session.get_modelmeta().custom_metadata_map
-    numbers = ("in_shape", "classes", "scale", "mean", "std", "batch", "targets", "y_mean", "y_std", "recipe")
+    shapes = ("in_shape", "batch", "resolution", "length")
+    numbers = (*shapes, "classes", "scale", "mean", "std", "targets", "y_mean", "y_std", "recipe")
     metadata = {key: json.loads(said[key]) for key in numbers if key in said}
     return metadata, lambda x: session.run(["logits"], {"input": x})[0]
 
@@ -75,6 +76,8 @@ def read_samples(path: Path, metadata: dict[str, Any]) -> np.ndarray:
     come in, see `arranged`; of a table or of texts, the numbers that the recipe in the metadata makes of them.
     """
     shape = tuple(metadata["in_shape"])
+    if not path.is_file():
+        sys.exit(f"{path}: there is no such file")
     if path.suffix == ".npy":
         x = arranged(np.load(path), shape, metadata.get("length"))  # never a pickle
     else:

@@ -142,7 +142,8 @@ def _numbered(number: int, rows: Sequence[Row], objectives: Sequence[Objective])
         raise RunError(f"there is no trial {number} to choose; complete trials: {some}")
     missing = [o.name for o in objectives if o.name not in row.metrics]
     if missing:
-        raise RunError(f"trial {number} is not complete: its {missing[0]} is not known; complete trials: {some}")
+        why = f"is not complete but {row.state.replace('_', ' ')}"
+        raise RunError(f"trial {number} {why}: its {missing[0]} is not known; complete trials: {some}")
     return row
 
 

@@ -79,7 +79,7 @@ def _tiles(story: Story) -> Markup:
     named = {r.number: r for r in front}
     for objective in story.objectives[:3]:
         if front:
-            best = min(front, key=lambda r: objective.loss(r.metrics[objective.name]))
+            best = min(front, key=lambda r: objective.plain_loss(r.metrics[objective.name]))
             tiles.append(_tile(story, _superlative(objective), best, objective))
     if story.knee in named and len(story.objectives) > 1:
         tiles.append(_tile(story, "at the knee", named[story.knee], story.objectives[0], "knee"))

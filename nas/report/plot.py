@@ -106,7 +106,7 @@ def _draw_progress(axes: Any, complete: Sequence[TrialRecord], objective: Object
     values = [r.metrics[objective.name] for r in complete]
     best: list[float] = []
     for value in values:
-        best.append(value if not best or objective.loss(value) < objective.loss(best[-1]) else best[-1])
+        best.append(value if not best or objective.plain_loss(value) < objective.plain_loss(best[-1]) else best[-1])
     numbers = [r.number for r in complete]
     axes.scatter(numbers, values, s=22, color=GREY, label=f"{len(values)} trained")
     axes.step(numbers, best, where="post", color=FRONT, linewidth=1.8, label="best so far")
@@ -176,7 +176,7 @@ def _number(figure: Any, axes: Any, view: _View, front: Sequence[TrialRecord]) -
 def _list_front(side: Any, view: _View, front: Sequence[TrialRecord], labels: Mapping[int, str]) -> None:
     """List members of the front beside the picture, best first."""
     side.axis("off")
-    ordered = sorted(front, key=lambda r: view.y.loss(r.metrics[view.y.name]))
+    ordered = sorted(front, key=lambda r: view.y.plain_loss(r.metrics[view.y.name]))
     shown = [o for o in (view.y, view.x, view.colour) if o is not None]
     lines = ["  ".join([f"{'trial':>5}", *(f"{short(o):>8}" for o in shown)])]
     for i, r in enumerate(ordered):

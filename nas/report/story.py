@@ -51,7 +51,7 @@ class Story:
     def front(self) -> list[TrialRecord]:
         """The members of the front, cheapest first."""
         first = next((o for o in self.objectives if o.cheap), self.objectives[0])
-        return sorted((r for r in self.records if r.on_front), key=lambda r: first.loss(r.metrics[first.name]))
+        return sorted((r for r in self.records if r.on_front), key=lambda r: first.plain_loss(r.metrics[first.name]))
 
     def count(self, state: str) -> int:
         """Return how many trials ended in this state."""

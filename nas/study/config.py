@@ -159,6 +159,9 @@ class StudyConfig:
         budgets = tuple(str(self.plain_budget(Budget.parse(text))) for text in self.budgets)
         object.__setattr__(self, "budgets", budgets)
         object.__setattr__(self, "enough", tuple(str(self._enough(text)) for text in _texts(self.enough)))
+        limits = [Budget.parse(text).objective for text in self.enough]
+        if twice := next((name for name in limits if limits.count(name) > 1), None):
+            raise BudgetError(f"enough: {twice} is named twice; leave one of them")
         if not self.objectives:
             raise NasError("a study needs an objective; write e.g. --objective accuracy --objective latency_ms")
         for name in self.objectives:

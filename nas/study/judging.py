@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.errors import NasError, TrialFailed
+from nas.errors import NasError, RunError, TrialFailed
 from nas.metrics import METRICS, Judge, Metric
 from nas.objectives import LATENCY, OBJECTIVES, Objective, parse_objective, scaled
 
@@ -17,8 +17,19 @@ if TYPE_CHECKING:
 
 
 def judge_of(objectives: Iterable[str], task: Task) -> Judge:
-    """Return who judges in a study of these objectives."""
-    own = tuple(METRICS[name] for name in objectives if name in METRICS)
+    """Return who judges in a study of these objectives.
+
+    Raises:
+        RunError: one is a metric of the user's own, and its function is not here.
+    """
+    names = tuple(objectives)
+    for name in names:
+        if OBJECTIVES.own(name) and not OBJECTIVES[name].cheap and name not in METRICS:
+            raise RunError(
+                f"objective {name} is a metric of one's own, and its function is not here; give --plugin FILE.py that "
+                "defines it with @nas.METRICS.add, or in Python define it before (code is never loaded by itself)"
+            )
+    own = tuple(METRICS[name] for name in names if name in METRICS)
     return Judge(own, task.kind, task.y_mean, task.y_std)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -15,6 +15,7 @@ from nas.space import Architecture
 from nas.study.curves import Curves
 from nas.study.evaluate import excesses, violation
 from nas.study.front import front_numbers
+from nas.study.interest import worst_of_interest
 from nas.study.promote import Standing
 
 
@@ -215,16 +216,6 @@ class Ledger:
         )
 
 
-def worst_of_interest(errors: Iterable[float]) -> float:
-    """Return the error beyond which nobody wants a network, however cheap: thrice the best, and 10 points more.
-
-    >>> round(worst_of_interest([0.1, 0.08]), 3), worst_of_interest([0.0]), worst_of_interest([])
-    (0.24, 0.1, inf)
-    """
-    best = min((error for error in errors if not math.isnan(error)), default=math.inf)
-    return max(_TIMES * best, best + _POINTS)
-
-
 def was_trained(record: TrialRecord) -> bool:
     """Whether the training of a trial was begun at all; what could not be priced was not."""
     return record.state in ("complete", "stopped_early") or (record.state == "failed" and bool(record.prices))
@@ -241,8 +232,6 @@ def full_seconds(record: TrialRecord) -> float:
 
 _JUDGING = 1.15
 """A training takes so many times as long with judging."""
-
-_TIMES, _POINTS = 3.0, 0.1
 
 _NEWS = 1.25
 """What was stopped is told anew when there are so many times as many full trainings as the last time."""

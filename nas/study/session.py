@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shlex
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -18,6 +19,7 @@ from nas.data import Task, is_code, load_task, write_shared
 from nas.errors import DataError, NasError, RunError
 from nas.measure import open_meter, opened
 from nas.measure.price import Pricer
+from nas.measure.target import Target
 from nas.objectives import Objective, thresholds
 from nas.plugins import check_same, loaded, together
 from nas.records import read_json, write_json
@@ -129,6 +131,7 @@ def open_search(
         raise NasError(f"executor must be local, ray or ray:ADDRESS, got {executor!r}")
     if place == "local":
         device_of(config.device)
+        _check_threads(config.latencies().values())
     budgets = config.parsed_budgets()
     gated = bool(budgets) or None
     _try_out(config, config.parsed_objectives(), gated)
@@ -210,6 +213,14 @@ def open_search(
             runs.close()
             keep_conditions(meters, folder)
             _keep_search(search, folder, executor, began)
+
+
+def _check_threads(targets: Iterable[str]) -> None:
+    """Refuse more threads than this machine has cores: their latency is that of a queue, and takes for ever."""
+    cores = os.cpu_count()
+    for target in map(Target.parse, targets):
+        if cores is not None and not target.host and target.threads > cores:
+            raise NasError(f"target {target}: this machine has {cores} cores; write threads={cores} or fewer")
 
 
 def _identified(

@@ -1,15 +1,17 @@
-"""What every objective of a user's own has to do that is known before training."""
+"""What every objective of a user's own has to do: prices before training, metrics after it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from nas.build import Network, build_tree
-from nas.errors import NasError
+from nas.errors import NasError, TrialFailed
 from nas.measure.module import own_price
+from nas.metrics import METRICS
 from nas.objectives import OBJECTIVES
 from nas.shapes import Shape
 from nas.testing.broken import ContractBroken, need
@@ -24,12 +26,12 @@ _NETWORKS: list[tuple[Shape, dict[str, Any]]] = [
 
 
 def check_objective(name: str) -> None:
-    """Check a price on a few networks.
+    """Check a price on a few networks, a metric on outputs that are chance.
 
     Raises:
         ContractBroken: what it does not keep.
     """
-    for test in OBJECTIVE_CONTRACT:
+    for test in OBJECTIVE_CONTRACT if OBJECTIVES[name].cheap else METRIC_CONTRACT:
         test(name)
 
 
@@ -67,6 +69,25 @@ def leaves_the_network_as_it_is(name: str) -> None:
         hooks = [part for part in network.modules() if part._forward_hooks or part._forward_pre_hooks]
         need(not hooks, f"{name}: leaves a hook behind; call remove() on it in a finally")
 
+
+def judges_chance(name: str) -> None:
+    """A metric is a number, the same each time, and leaves outputs and labels as they are."""
+    need(name in METRICS, f"{name}: its code is not loaded")
+    rng, metric = np.random.default_rng(0), METRICS[name]
+    regression = metric.kind == "regression"
+    outputs = rng.standard_normal(60 if regression else (60, 3)).astype(np.float32)
+    y = rng.standard_normal(60).astype(np.float32) if regression else np.arange(60) % 3
+    before = outputs.copy(), y.copy()
+    try:
+        told = metric(outputs, y)
+    except TrialFailed as error:
+        raise ContractBroken(f"{error}, of outputs {outputs.shape} that are chance") from error
+    need(told == metric(outputs, y), f"{name}: is another the second time; leave chance out of it")
+    same = np.array_equal(outputs, before[0]) and np.array_equal(y, before[1])
+    need(same, f"{name}: changes its arguments; copy first")
+
+
+METRIC_CONTRACT: tuple[Callable[[str], None], ...] = (judges_chance,)
 
 OBJECTIVE_CONTRACT: tuple[Callable[[str], None], ...] = (
     is_described,

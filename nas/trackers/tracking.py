@@ -175,7 +175,7 @@ def _table(search: Search) -> str:
     """Return the front in Markdown, cheapest first."""
     names = [o.name for o in search.objectives]
     first = next((o for o in search.objectives if o.cheap), search.objectives[0])
-    members = sorted(search.ledger.front, key=lambda r: first.loss(r.metrics[first.name]))
+    members = sorted(search.ledger.front, key=lambda r: first.plain_loss(r.metrics[first.name]))
     rows = [["trial", *names, "blocks"], ["---"] * (len(names) + 2)]
     for r in members[:_MOST_ROWS]:
         blocks = ""

@@ -92,6 +92,8 @@ def rungs(spec: str | Sequence[str], epochs: int | None = None) -> tuple[Rung, .
         return (*(Rung(s) for s in shares if epochs is None or s * epochs >= _LEAST_EPOCHS), *FULL)
     if isinstance(spec, str):
         raise SpaceError(f"rungs {spec!r}: write auto, none, or a list with a share for each rung; {_EXAMPLES}")
+    if "none" in spec:
+        raise SpaceError("rungs: none stands alone: nowhere; leave the others out, or leave none out")
     found = tuple(map(Rung.parse, spec))
     if not found or found[-1].share < 1:
         found = (*found, *FULL)

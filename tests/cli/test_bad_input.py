@@ -226,7 +226,7 @@ def test_search(nas, folder, args, needles):
         (["front", "run", "--pick", "closest:accuracy"], ["Write e.g. closest:accuracy=0.95"]),
         (["front", "run", "--pick", "knee", "--pick", "best"], ["best of what?", "best:accuracy"]),
         (["front", "run", "--sort", "speed"], ["no figure of this run called 'speed'", "accuracy"]),
-        (["front", "run", "--budget", "accuracy>=2"], ["no trial keeps accuracy>=2"]),
+        (["front", "run", "--budget", "accuracy>=95"], ["accuracy is a share", "for 95 % write 0.95"]),
         (["front", "run", "--budget", "acuracy>=2"], ["Did you mean 'accuracy'?"]),
         (["front", "run", "--csv", "nowhere/front.csv"], ["nowhere"]),
         (["front", "run", "--plot", "nowhere/front.png"], ["nowhere"]),

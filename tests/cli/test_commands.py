@@ -10,6 +10,7 @@ from tiny_run import BUDGET, TINY, snapshot
 
 from nas import api
 from nas.catalog import find_space, shipped
+from nas.cli.search import _limits_of
 from nas.records import read_csv
 from nas.space import Space
 from nas.space.yaml import parse
@@ -410,3 +411,10 @@ def test_help(nas, command):
     result = ok(nas(*command, "--help"))
     assert result.stdout.startswith("Usage: ")
     assert max(map(len, result.stdout.splitlines())) <= 110
+
+
+def test_a_resume_without_limits_has_those_of_the_last_search(tmp_path):
+    assert _limits_of(None) == _limits_of(str(tmp_path)) == (80, 180.0, None)
+    searches = [{"limits": {"trials": 8, "seconds": 60.0}}, {"limits": {"plateau": 5}}, {}]
+    (tmp_path / "machine.json").write_text(json.dumps({"searches": searches}))
+    assert _limits_of(str(tmp_path)) == (None, None, 5)

@@ -214,3 +214,8 @@ training: {epochs: 20, batch_size: 16, optimizer: {adamw: {lr: 0.02}}}
     out = session.run(None, {"input": x.astype(np.float32)})[0][:, 0]
     rent = out * json.loads(meta["y_std"])[0] + json.loads(meta["y_mean"])[0]
     assert np.sqrt(np.mean((rent - table["rent"]) ** 2)) < 0.6 * table["rent"].std()
+
+
+def test_what_is_said_of_tables_is_refused_for_other_data():
+    with pytest.raises(DataError, match="digits: --target-column, --encoding: of tables"):
+        load_task("digits", target_column="y", encoding="latin-1")

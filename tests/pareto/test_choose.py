@@ -104,7 +104,11 @@ def test_what_cannot_be_read(text, error, words):
         ("knee where macs<=1", NasError, "no figure of this run called 'macs'"),
         ("closest:macs=1", NasError, "no figure of this run called 'macs'"),
         ("closest where latency_ms<=0.1", BudgetError, "nearest is trial 2 with latency_ms=0.5"),
-        ("trial:4", RunError, "trial 4 is not complete: its accuracy is not known; complete trials: 0, 1, 2, 3$"),
+        (
+            "trial:4",
+            RunError,
+            "trial 4 is not complete but over budget: its accuracy is not known; complete trials: 0, 1, 2, 3$",
+        ),
         ("trial:99", RunError, "no trial 99 to choose; complete trials: 0, 1, 2, 3$"),
     ],
 )
