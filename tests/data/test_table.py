@@ -279,6 +279,10 @@ training: {epochs: 20, batch_size: 16, optimizer: {adamw: {lr: 0.02}}}
     front = study.search(trials=2)
     assert front.config.objectives == ("rmse", "latency_ms")
     best = nas.Front.load(tmp_path / "run").pick("best:rmse")
+    page = (best.retrain(seeds=1, epochs=20).folder / "model_card.md").read_text()
+    assert "made of 3 columns of a table" in page
+    assert "- town: one of Bonn, Kiel, Ulm, or another" in page
+    assert "- size: a number, " in page
     shipped = best.export()
     session = onnxruntime.InferenceSession(shipped.file)
     meta = session.get_modelmeta().custom_metadata_map
