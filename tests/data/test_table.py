@@ -258,10 +258,11 @@ def test_another_encoding_is_told_with_byte_and_remedy(write):
         load_task(marked.replace("marked", "market"), target_column="rent")
 
 
-def test_the_file_that_ships_carries_the_recipe(write, tmp_path):
+def test_the_file_that_ships_carries_the_recipe(write, tmp_path, capsys):
     import onnxruntime
 
     import nas
+    from nas import tables
     from nas.space.yaml import parse
 
     space = parse(
@@ -284,6 +285,8 @@ training: {epochs: 20, batch_size: 16, optimizer: {adamw: {lr: 0.02}}}
     assert "- town: one of Bonn, Kiel, Ulm, or another" in page
     assert "- size: a number, " in page
     shipped = best.export()
+    tables.print_shipped([shipped])
+    assert f"python {shipped.example} SAMPLES.npy" in capsys.readouterr().out
     session = onnxruntime.InferenceSession(shipped.file)
     meta = session.get_modelmeta().custom_metadata_map
     x = apply_columns(table, json.loads(meta["recipe"])["columns"])
