@@ -179,7 +179,7 @@ def print_shipped(shipped: Sequence[Shipped]) -> None:
         table.add_row(*map(escape, row.values()))
     console.print(table, highlight=False)
     folders = ", ".join(dict.fromkeys(str(Path(s.file).parent) for s in shipped))
-    one = [shipped[0].file, f"python {shipped[0].example} IMAGE_OR_SAMPLES.npy"]
+    one = [shipped[0].file, f"python {shipped[0].example} {shipped[0].samples}"]
     several = [f"{len(shipped)} files in {folders}, beside each its FILE.example.py"]
     for line in one if len(shipped) == 1 else several:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -185,6 +185,13 @@ def test_a_retraining_and_a_file_speak_in_units_of_the_data(searched, diabetes):
     kept = json.loads((searched.folder.retrained_trial(best.record.number) / "retrained.json").read_text())
     assert kept["test_rmse_mean"] == pytest.approx(found.mean)
     assert kept["test_sampling_error"] is None
+    page = (found.folder / "model_card.md").read_text()
+    assert "- target: y_mean " in page
+    assert "from 25 to 346 in training" in page
+    assert f"y_std {diabetes.y_std[0]:.6g}" in page
+    assert f"mae {np.mean([seed.scores['mae'] for seed in found.seeds]):.4f}" in page
+    for word in ("classes", "label_smoothing", "class_weights"):
+        assert word not in page
     shipped = best.export()
     assert shipped.metric == "rmse"
     assert shipped.score_file == pytest.approx(shipped.score_torch, rel=1e-4)

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import re
+import shlex
 import shutil
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,10 @@ from tiny_run import snapshot
 
 from nas.errors import DataError, NasError, RunError, TrialFailed
 from nas.objectives import OBJECTIVES
+from nas.plugins import PluginId
 from nas.records import TrialRecord
 from nas.retrain import Retrained, drive, read_retrained, retrain
+from nas.retrain.card import page
 from nas.retrain.plan import epochs_that_fit
 from nas.retrain.result import SeedResult
 from nas.retrain.watch import Unwatched
@@ -526,6 +529,17 @@ def test_the_card_says_what_was_found(front, best):
         assert said in page
     assert not re.search(r"\bnan\b", page, re.IGNORECASE)
     assert str(front.folder.path.parent) not in page + json.dumps(card), "no path of this machine"
+
+
+def test_the_commands_of_a_card_name_the_code_that_they_need(front, best, train):
+    plugin = PluginId("my blocks.py", "0" * 16, "", ())
+    config = dataclasses.replace(front.config, plugins=(plugin,), data="/home/me/mine.py:load(size=3)")
+    card = json.loads((train(config=config, seeds=1, epochs=1).folder / "model_card.json").read_text())
+    for command in (card["export"], card["reproduce"]):
+        assert shlex.split(command)[-4:] == ["--plugin", "my blocks.py", "--data", "mine.py:load(size=3)"]
+    assert "data='mine.py:load(size=3)'" in card["load"]
+    assert "nas.load_plugin('my blocks.py')" in page(card)
+    assert "Predicted is one of 10 classes: 0, 1, 2" in page(card)
 
 
 def test_what_the_user_wrote_into_a_card_is_kept(best):

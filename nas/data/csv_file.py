@@ -6,9 +6,11 @@ import csv
 import difflib
 import io
 import re
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from nas.data.written import have_decimal_commas, have_leading_zeros
 from nas.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,18 +20,26 @@ SUFFIXES = (".csv", ".tsv")
 
 _DELIMITERS = ",;\t|"
 
+_ZEROS = re.compile(r"""(?:^|[,;\t|"])\s*0\d+\s*(?:$|[,;\t|"])""", re.MULTILINE)
+"""A field, or part of one, that a number would not keep as it is."""
+
 
 def is_csv(spec: str) -> bool:
     """Whether a spec names a table; no file is opened."""
     return Path(spec).suffix.lower() in SUFFIXES
 
 
-def read_csv_file(path: Path, encoding: str = "utf-8") -> pd.DataFrame:
-    """Return the table in a file with one header line, its columns typed as pandas infers them.
+def read_csv_file(path: Path, encoding: str = "utf-8", words: Collection[str] = ()) -> pd.DataFrame:
+    """Return the table in a file with one header line, its columns typed as pandas infers them, but for two kinds.
+
+    A column with a 007 in it holds words (postcodes, codes of diseases), for a number would lose the zeros. Where
+    semicolons separate, a column all of whose values are written like 123,4 holds numbers.
 
     The delimiter is a tab in .tsv, else the likeliest of comma, semicolon, tab and bar. Quotes mean nothing in a file
     with tabs some of whose fields begin with one and do not end with one.
 
+    Args:
+        words: columns that hold words, whatever they look like here: those of another file of the same kind.
     Raises:
         DataError: no such file, not this encoding, lines of unequal length, or columns of one name.
     """
@@ -42,13 +52,37 @@ def read_csv_file(path: Path, encoding: str = "utf-8") -> pd.DataFrame:
     delimiter = _delimiter(path, head)
     quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" and _has_loose_quotes(text) else csv.QUOTE_MINIMAL
     columns = _check_lines(path, text, delimiter, quoting)
+
+    def read(names: Collection[str]) -> pd.DataFrame:
+        how: dict[str, Any] = {"sep": delimiter, "quoting": quoting, "names": columns, "header": 0, "index_col": False}
+        return pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(names, str), **how)
+
     try:
-        table = pd.read_csv(io.StringIO(text), sep=delimiter, quoting=quoting, names=columns, header=0, index_col=False)
+        kept = {name for name in columns if name in words}
+        if _ZEROS.search(text):
+            plain = read(columns)
+            kept |= {name for name in columns if have_leading_zeros(plain[name])}
+        table = read(kept)
     except (pd.errors.ParserError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a table: {error}") from error
     if len(table) == 0:
         raise DataError(f"{path}: there is a header and no line below it")
+    if delimiter == ";":
+        for name in set(word_columns(table)) - kept:
+            there = table[name].dropna()
+            if have_decimal_commas(there):
+                table[name] = pd.to_numeric(table[name].str.replace(",", ".", regex=False))
     return table
+
+
+def word_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns that hold words: not those that hold numbers, true and false, or nothing."""
+    found = []
+    for name, column in table.items():
+        there = column.dropna()
+        if len(there) and all(isinstance(value, str) for value in there):
+            found.append(str(name))
+    return found
 
 
 def find_column(path: Path, table: pd.DataFrame, name: str, option: str) -> str:

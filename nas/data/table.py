@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.data.arrays import Arrays, Learned
-from nas.data.csv_file import find_column, line_of, read_csv_file
+from nas.data.csv_file import find_column, line_of, read_csv_file, word_columns
 from nas.data.reading import Reading
 from nas.data.split import hold_out, strata
 from nas.data.text import learn_texts, text_column, texts
+from nas.data.written import MOSTLY, are_dates, are_numbers_in_disguise, have_leading_zeros
 from nas.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,13 +25,10 @@ RARE = 0.01
 _MOST_CLASSES = 20
 """Whole numbers of more values than these may be classes or not: the user says."""
 
-_NUMBERS = 0.9
-"""A column of which so many values are numbers is one of numbers with slips in it."""
+_TO_READ = "to learn from its words, name the column with --text-column"
 
 _USUAL = ("target", "label", "class", "y")
 """Names of the column to predict where nobody says."""
-
-_DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ].*)?\s*\Z")
 
 
 def read_table(path: Path, how: Reading) -> Arrays:
@@ -59,7 +56,7 @@ def read_table(path: Path, how: Reading) -> Arrays:
         columns, ignored = plan(path, table[features])
     test = None
     if how.test_data:
-        test = read_csv_file(Path(how.test_data).expanduser(), how.encoding)
+        test = read_csv_file(Path(how.test_data).expanduser(), how.encoding, word_columns(table))
         for name in (*features, *targets):
             find_column(Path(how.test_data), test, name, "as in the training data")
     y, y_test = (None if part is None else labels(path, part, targets, how) for part in (table, test))
@@ -116,7 +113,7 @@ def labels(path: Path, table: pd.DataFrame, targets: Sequence[str], how: Reading
     """Return the labels of rows: (n,) whole numbers or strings for classes, (n,) or (n, n_targets) floats.
 
     Raises:
-        DataError: one is missing, or it is not clear what they are.
+        DataError: one is missing or infinite, or it is not clear what they are.
     """
     found = []
     for name in targets:
@@ -125,8 +122,10 @@ def labels(path: Path, table: pd.DataFrame, targets: Sequence[str], how: Reading
         if len(missing):
             raise DataError(
                 f"{path}: line {line_of(int(missing[0]))}: target '{name}' is missing ({len(missing)} such rows); "
-                "drop those rows, or fill them in"
+                "drop those rows, or fill them in; NA, None, nan and null are read as missing too: give a class "
+                "of such a name another one"
             )
+        _check_finite(path, f"target '{name}'", column, "drop that row")
         found.append(_label(path, name, column, how.task, alone=len(targets) == 1))
     return found[0] if len(found) == 1 else np.stack(found, axis=1)
 
@@ -135,9 +134,16 @@ def _label(path: Path, name: str, column: pd.Series, task: str, *, alone: bool) 
     import pandas as pd
 
     numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    if not alone or task == "regression":
-        if not numeric:
-            raise DataError(f"{path}: target '{name}' holds '{column.iloc[0]}', and a regression predicts numbers")
+    regression = not alone or task == "regression"
+    if not numeric and (regression or column.nunique() > _MOST_CLASSES):
+        words = column.astype(str)
+        if are_numbers_in_disguise(words):
+            raise DataError(f"{path}: target '{name}' {_disguise(words)}")
+    if regression:
+        said = column.iloc[0]
+        column = column if numeric else pd.to_numeric(column, errors="coerce")  # 007 is a number to predict
+        if column.isna().any():
+            raise DataError(f"{path}: target '{name}' holds '{said}', and a regression predicts numbers")
         return column.to_numpy(np.float64)
     if not numeric:
         return column.astype(str).to_numpy(str)
@@ -151,6 +157,27 @@ def _label(path: Path, name: str, column: pd.Series, task: str, *, alone: bool) 
             "so with --task classification or --task regression"
         )
     return values
+
+
+def _check_finite(path: Path, what: str, column: pd.Series, remedy: str) -> None:
+    """Check that a column of numbers holds no infinite ones; others pass."""
+    import pandas as pd
+
+    if not pd.api.types.is_float_dtype(column):
+        return
+    infinite = np.flatnonzero(np.isinf(column.to_numpy(np.float64)))
+    if len(infinite):
+        raise DataError(
+            f"{path}: line {line_of(int(infinite[0]))}: {what} is {column.iloc[infinite[0]]} ({len(infinite)} such "
+            f"rows); correct it, or {remedy}"
+        )
+
+
+def _disguise(words: pd.Series) -> str:
+    import pandas as pd
+
+    strange = words[pd.to_numeric(words, errors="coerce").isna()]
+    return f"holds numbers with a comma or a unit, such as '{strange.iloc[0]}': write them as 123.4"
 
 
 def _check_classes(path: Path, name: str, y: np.ndarray, held_out: bool) -> None:
@@ -199,7 +226,11 @@ def plan(path: Path, table: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
 
 
 def _kind(path: Path, name: str, column: pd.Series) -> tuple[str, str]:
-    """Return number or category, and why the column is of no use; "" where it is of use."""
+    """Return number or category, and why the column is of no use; "" where it is of use.
+
+    Raises:
+        DataError: numbers with slips or infinite ones among them.
+    """
     import pandas as pd
 
     there = column.dropna()
@@ -211,24 +242,26 @@ def _kind(path: Path, name: str, column: pd.Series) -> tuple[str, str]:
     if pd.api.types.is_bool_dtype(there) or set(map(str, there.unique()[:3])) <= {"True", "False"}:
         return "category", ""
     if pd.api.types.is_numeric_dtype(column):
+        _check_finite(path, f"column '{name}'", column, "leave the field empty")
         counted = (
             pd.api.types.is_integer_dtype(column) and n_values == n > 2 and int(column.max() - column.min()) == n - 1
         )
         return "number", "it numbers the rows" if counted and column.is_monotonic_increasing else ""
-    numbers = pd.to_numeric(there, errors="coerce")
-    slips = there[numbers.isna()]
-    if len(slips) < (1 - _NUMBERS) * len(there) and len(there) > 10:
+    texts = there.astype(str)
+    slips = there[pd.to_numeric(there, errors="coerce").isna()]
+    if len(slips) < (1 - MOSTLY) * len(there) and len(there) > 10 and not have_leading_zeros(texts):
         raise DataError(
             f"{path}: line {line_of(int(slips.index[0]))}: column '{name}' holds numbers, and here '{slips.iloc[0]}' "
             f"({len(slips)} such values); correct them, or leave the fields empty"
         )
-    texts = there.astype(str)
-    if all(_DATE.match(text) for text in texts.unique()[:50]):
+    if are_dates(texts):
         return "", "it holds dates; add columns of numbers made of them, such as the month or the days since a day"
+    if n_values > _MOST_CLASSES and are_numbers_in_disguise(texts):
+        return "", f"it {_disguise(texts)}"
     if n_values > 50 and n_values > 0.9 * len(there):
-        return "", "nearly every row has a text of its own: a name, no category"
+        return "", f"nearly every row has a text of its own: a name, no category; {_TO_READ}"
     if texts.value_counts().iloc[0] < RARE * n:
-        return "", f"none of its {n_values} values is in {RARE:.0%} of the rows"
+        return "", f"none of its {n_values} values is in {RARE:.0%} of the rows; {_TO_READ}"
     return "category", ""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from nas.data.arrays import Learned
 from nas.data.csv_file import find_column
 from nas.data.reading import Reading
+from nas.data.written import MOSTLY, are_dates, are_numbers_in_disguise
 from nas.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ _ENOUGH = 0.95
 _MOST_TOKENS = 256
 """Texts are cut to these where nobody says more: attention costs the square."""
 
-_WORDS = 3
-"""Texts have so many words on average at least; categories have fewer."""
-
 _PAD, _UNKNOWN = "[PAD]", "[UNK]"
 """Ids 0 and 1."""
 
@@ -36,18 +34,20 @@ def text_column(path: Path, table: pd.DataFrame, how: Reading) -> str:
         return find_column(path, table, how.text_column, "--text-column")
     if len(table.columns) != 2:
         return ""
-    prose = [str(name) for name in table.columns if _is_prose(table[name])]
+    prose = [str(name) for name in table.columns if name not in how.target_columns and _is_prose(table[name])]
     return prose[0] if len(prose) == 1 else ""
 
 
 def _is_prose(column: pd.Series) -> bool:
+    """Whether a column holds words that mostly differ, and are neither dates nor numbers, however those are written."""
     import pandas as pd
 
-    if pd.api.types.is_numeric_dtype(column):
+    there = column.dropna()
+    if len(there) == 0 or not all(isinstance(value, str) for value in there):
         return False
-    there = column.dropna().astype(str)
-    words = there.str.count(r"\S+")
-    return len(there) > 0 and bool(words.mean() >= _WORDS) and there.nunique() > 0.5 * len(there)
+    if pd.to_numeric(there, errors="coerce").notna().mean() > 1 - MOSTLY or are_dates(there):
+        return False
+    return bool(there.nunique() > 0.5 * len(there)) and not are_numbers_in_disguise(there)
 
 
 def texts(path: Path, column: pd.Series) -> list[str]:

@@ -9,15 +9,16 @@ from typing import Any
 from nas.export import standalone
 
 _SHARED: tuple[Callable[..., Any], ...] = (
-    *(standalone.read_samples, standalone.arranged, standalone.read_image),
+    *(standalone.read_samples, standalone.sample_files, standalone.arranged, standalone.read_image),
     *(standalone.standardised, standalone.outputs, standalone.probabilities, standalone.main),
 )
 
 _TEXT = '''\
-"""Predict with the network beside this script: python THIS_SCRIPT IMAGE_OR_SAMPLES.npy
+"""Predict with the network beside this script: python THIS_SCRIPT SAMPLES.npy
 
 Prints class and probability, or the predicted numbers, of each sample, given in the units of the training data. Needs
-numpy, {needs}, and Pillow for image files. What the data were, and how they are scaled, is in {where}.
+numpy, {needs}; where images are taken a file of one will do too, by Pillow. What the data were, and how they are
+scaled, is in {where}.
 """
 
 from __future__ import annotations

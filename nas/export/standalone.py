@@ -21,9 +21,9 @@ def open_onnx(path: Path) -> tuple[dict[str, Any], Callable[[np.ndarray], np.nda
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     said = session.get_modelmeta().custom_metadata_map
-    shapes = ("in_shape", "batch", "resolution", "length")
-    numbers = (*shapes, "classes", "scale", "mean", "std", "targets", "y_mean", "y_std", "recipe")
-    metadata = {key: json.loads(said[key]) for key in numbers if key in said}
+    always = ("in_shape", "classes", "scale", "mean", "std", "batch")
+    some = ("resolution", "length", "targets", "y_mean", "y_std", "recipe")
+    metadata = {key: json.loads(said[key]) for key in (*always, *some) if key in said}
     return metadata, lambda x: session.run(["logits"], {"input": x})[0]
 
 
@@ -76,16 +76,28 @@ def read_samples(path: Path, metadata: dict[str, Any]) -> np.ndarray:
     come in, see `arranged`; of a table or of texts, the numbers that the recipe in the metadata makes of them.
     """
     shape = tuple(metadata["in_shape"])
-    if not path.is_file():
+    if not path.is_file() and not metadata.get("recipe"):
         sys.exit(f"{path}: there is no such file")
     if path.suffix == ".npy":
         x = arranged(np.load(path), shape, metadata.get("length"))  # never a pickle
+    elif metadata.get("recipe"):
+        what = {"text": "texts", "table": "rows of a table"}.get(metadata["recipe"]["kind"], "the data")
+        sys.exit(
+            f"{path}: the network takes numbers as .npy: {shape[0]} a sample, which the recipe in its metadata makes "
+            f"of {what}; docs/data-tables-and-text.md has the lines that do so"
+        )
     else:
         x = read_image(path, metadata)[None]
     if x.shape[1:] != shape or x.dtype.kind not in "fiub":
         wanted = ", ".join(map(str, shape))
         sys.exit(f"{path}: the network takes numbers of shape (n, {wanted}), not {x.dtype} of {x.shape}")
     return x
+
+
+def sample_files(metadata: dict[str, Any]) -> str:
+    """Return what samples may be given as: images where it takes any, else arrays alone."""
+    images = len(metadata["in_shape"]) == 3 and metadata["in_shape"][0] in (1, 3, 4) and metadata["scale"] != 1
+    return "IMAGE_OR_SAMPLES.npy" if images else "SAMPLES.npy"
 
 
 def arranged(x: np.ndarray, shape: tuple[int, ...], length: int | None) -> np.ndarray:
@@ -167,9 +179,9 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 def main(file: str, open_network: Callable[[Path], tuple[dict[str, Any], Callable[[np.ndarray], np.ndarray]]]) -> None:
     """Print class and probability, or what is predicted, of each sample of the file that the command line names."""
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: python {Path(sys.argv[0]).name} IMAGE_OR_SAMPLES.npy")
     metadata, run = open_network(Path(__file__).resolve().parent / file)
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {Path(sys.argv[0]).name} {sample_files(metadata)}")
     x = standardised(read_samples(Path(sys.argv[1]), metadata), metadata)
     found = outputs(x, run, metadata["batch"])
     if metadata.get("targets"):

@@ -8,8 +8,9 @@ over when the card is written again.
 from __future__ import annotations
 
 import math
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,9 @@ _YOURS = (
     "\nTo be written by who uses the model: what it is for, who it is for, on which samples it must not be relied on, "
     "what happens when it is wrong.\n"
 )
+_OF_CLASSES = ("label_smoothing", "class_weights")
+"""Parts of a training that say nothing where numbers are predicted."""
+
 _MOST = 12
 """Classes, values of a channel or sizes that a page shows; all are in the JSON file."""
 
@@ -48,6 +52,11 @@ def make_card(config: StudyConfig, record: TrialRecord, task: Task, found: Retra
     values = record.metrics
     where = shlex.quote(_place(run))
     pick = f"--pick trial:{record.number}"
+    code = _code(config)
+    trainings = f"--seeds {len(found.seeds)} --epochs {found.epochs}"
+    named = "".join(f" --plugin {shlex.quote(plugin.name)}" for plugin in config.plugins)
+    named += f" --data {shlex.quote(code)}" if code else ""
+    arguments = f", data={code!r}" if code else ""
     return {
         "model": f"trial {record.number} of {run.path.resolve().name}",
         "weights": first.weights,
@@ -60,6 +69,8 @@ def make_card(config: StudyConfig, record: TrialRecord, task: Task, found: Retra
             "test_fingerprint": found.plan.get("test_data", ""),
             "input_shape": list(task.in_shape),
             "classes": list(task.classes),
+            "targets": _targets(task),
+            **({} if task.recipe is None else {"recipe": dict(task.recipe)}),
             "preprocessing": "input = (x * scale - mean) / std per channel, float32, (N, *input_shape)",
             "scale": task.scale,
             "mean": list(task.mean),
@@ -72,7 +83,7 @@ def make_card(config: StudyConfig, record: TrialRecord, task: Task, found: Retra
             "parameters": dict(record.arch.values),
         },
         "training": {
-            "recipe": dict(found.plan.get("training", {})),
+            "recipe": _heeded(found.plan.get("training", {}), task),
             "epochs": found.epochs,
             "seeds": len(found.seeds),
             "seconds_per_seed": [round(seed.train_seconds, 2) for seed in found.seeds],
@@ -85,6 +96,7 @@ def make_card(config: StudyConfig, record: TrialRecord, task: Task, found: Retra
             "test_mean": found.mean,
             "test_interval_95": None if math.isnan(low) else [low, high],
             "test_sampling_error": found.sampling_error,
+            "test_means": {one: _mean(seed.scores.get(one) for seed in found.seeds) for one in first.scores},
             "test_by_seed": [dict(seed.scores) for seed in found.seeds],
             "validation_in_the_search": {
                 **{score: float(value) for score, value in record.scores.items()},
@@ -109,9 +121,10 @@ def make_card(config: StudyConfig, record: TrialRecord, task: Task, found: Retra
             for b in limits
         ],
         "versions": {"pareto-nas": version("pareto-nas"), **{k: describe()[k] for k in ("python", "torch", "numpy")}},
-        "load": f'nas.Front.load({_place(run)!r}).pick("trial:{record.number}").network()',
-        "export": f"nas export {where} {pick}",
-        "reproduce": f"nas retrain {where} {pick} --seeds {len(found.seeds)} --epochs {found.epochs} --overwrite",
+        "plugins": [plugin.name for plugin in config.plugins],
+        "load": f'nas.Front.load({_place(run)!r}{arguments}).pick("trial:{record.number}").network()',
+        "export": f"nas export {where} {pick}{named}",
+        "reproduce": f"nas retrain {where} {pick} {trainings} --overwrite{named}",
     }
 
 
@@ -173,7 +186,12 @@ def _lines(card: Mapping[str, Any], yours: str) -> Iterator[str]:
     yield f"- {data['name']}: trained on {data['trained_on']:,} samples, judged on {data['tested_on']:,} others."
     yield f"- In the search {split['trained_on']:,} of the former were trained on, {split['validated_on']:,} chose."
     yield f"- Fingerprint {data['fingerprint']}, of the test samples {data['test_fingerprint'] or 'unknown'}."
-    yield f"- Input {tuple(data['input_shape'])}; classes: {_some(data['classes'])}."
+    yield from _inputs(data)
+    if data["targets"]:
+        yield "- Predicted are numbers: `output * y_std + y_mean` is in the units of the data."
+        yield from (f"- {_target_words(one)}" for one in data["targets"])
+    else:
+        yield f"- Predicted is one of {len(data['classes'])} classes: {_some(data['classes'])}."
     yield f"- Pre-processing: `{data['preprocessing']}`, scale {data['scale']:.6g},"
     yield f"  mean {_some(data['mean'])}, std {_some(data['std'])}."
     yield ""
@@ -197,6 +215,7 @@ def _lines(card: Mapping[str, Any], yours: str) -> Iterator[str]:
     yield ""
     yield "```python"
     yield "import nas"
+    yield from (f"nas.load_plugin({name!r})" for name in card["plugins"])
     yield f"network = {card['load']}  # a torch module, in evaluation mode"
     yield "```"
     yield ""
@@ -219,6 +238,10 @@ def _metrics(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[st
         yield f"- Each seed: {', '.join(f'{seed[name]:.4f}' for seed in seeds)}; these weights are of the first."
     else:
         yield f"- On the test set: {name} {metrics['test_mean']:.4f} (one seed: no interval)."
+    others = {one: value for one, value in metrics["test_means"].items() if one != name and value is not None}
+    if others:
+        what = "means over the seeds" if len(seeds) > 1 else "of the one seed"
+        yield f"- Other figures there ({what}): {', '.join(f'{one} {value:.4f}' for one, value in others.items())}."
     if error is not None:
         yield f"- {data['tested_on']:,} test samples know it to +-{error:.4f}."
     searched, gap = metrics["validation_in_the_search"], metrics["gap"]
@@ -242,6 +265,56 @@ def _metrics(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[st
         worst = ", ".join(f"{label} {value:.4f}" for value, label in known[:_MOST])
         yield f"Of {len(by_class)} classes the hardest for these weights: {worst}; all of them in `{CARD_JSON}`."
         yield ""
+
+
+def _inputs(data: Mapping[str, Any]) -> Iterator[str]:
+    """Say what goes in: numbers of a shape, and of a table or of texts what they are made of."""
+    recipe, shape = data.get("recipe"), tuple(data["input_shape"])
+    if recipe is None:
+        yield f"- Input {shape}."
+    elif recipe["kind"] == "text":
+        yield f"- Input {shape}: the first {recipe['length']} tokens of a text, of {recipe['vocabulary']:,} that are"
+        yield f"  known; the tokenizer is in `{CARD_JSON}` and beside an exported file."
+    else:
+        yield f"- Input {shape}, made of {len(recipe['columns'])} columns of a table:"
+        yield from (f"  - {_column_words(column)}" for column in recipe["columns"])
+
+
+def _column_words(column: Mapping[str, Any]) -> str:
+    if column["kind"] == "number":
+        told = ", and whether it is missing" if column["missing"] else ""
+        return f"{column['name']}: a number, {column['median']:.6g} where it is missing{told}"
+    return f"{column['name']}: one of {_some(column['values'])}, or another"
+
+
+def _target_words(one: Mapping[str, Any]) -> str:
+    return (
+        f"{one['name']}: y_mean {one['y_mean']:.6g}, y_std {one['y_std']:.6g}; from {one['low']:.6g} to "
+        f"{one['high']:.6g} in training and validation data."
+    )
+
+
+def _targets(task: Task) -> list[dict[str, Any]]:
+    """Return of each target its name, how outputs are turned back, and from where to where it goes."""
+    if not task.targets:
+        return []
+    y = task.full()[1].cpu().numpy().astype("f8")
+    named = zip(task.targets, task.y_mean, task.y_std, y.min(axis=0), y.max(axis=0), strict=True)
+    return [
+        {"name": name, "y_mean": mean, "y_std": std, "low": low * std + mean, "high": high * std + mean}
+        for name, mean, std, low, high in named
+    ]
+
+
+def _heeded(recipe: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    """Return what of a training has an effect on this task."""
+    without = _OF_CLASSES if task.targets else ()
+    return {name: value for name, value in recipe.items() if name not in without}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _prices(card: Mapping[str, Any]) -> Iterator[str]:
@@ -271,6 +344,13 @@ def _target(config: StudyConfig, price: str) -> dict[str, str]:
 def _place(run: RunFolder) -> str:
     """Return the run folder as a command may name it: no path of this machine."""
     return run.path.name if run.path.is_absolute() else run.path.as_posix()
+
+
+def _code(config: StudyConfig) -> str:
+    """Return the function that makes the data, to be named again in each command: no path of this machine; else ""."""
+    from nas.data import is_code  # loads torch, which a table of retrainings can do without
+
+    return re.sub(r"\A/.*/(?=[^/]+\.py:)", "", config.data) if is_code(config.data) else ""
 
 
 def _part(value: object) -> str:

@@ -31,7 +31,8 @@ class Shipped:
         target: the run's own; the table's columns of others are called after them.
         size_bytes: of all that the network consists of.
         verdict: `keeps every budget`, or which budget the file breaks; and why its 8 bits are not worth it.
-        example: a script beside it that classifies with it.
+        example: a script beside it that predicts with it.
+        samples: what that script is given, in the words of a usage line.
     """
 
     trial: int
@@ -51,6 +52,7 @@ class Shipped:
     size_bytes: int
     verdict: str
     example: str
+    samples: str = "SAMPLES.npy"
 
     @property
     def kept(self) -> bool:
@@ -64,7 +66,7 @@ class Shipped:
 
     def to_row(self) -> dict[str, object]:
         """Return the cells of its row in `exports.csv`."""
-        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("latencies", "target")}
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("latencies", "target", "samples")}
         row |= {"batch": "any" if self.batch is None else self.batch, "differs": self.differs}
         for again in self.latencies:
             at = "" if again.target == self.target else f"@{again.target}"

@@ -144,7 +144,9 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
             )
             whole = found.ended == "rung" and found.state is None
             scores = (_scores_of_file(config, task, network, job.arch, judge, pause) if whole else None) or _last(found)
-            rung_scores = _rung_scores(found, len(train.rungs) if whole else 0, scores)
+            rung_scores = _rung_scores(
+                found, job.rung + 1 if found.ended == "rung" else 0, len(train.rungs) if whole else 0, scores
+            )
         except TrialFailed as error:
             seconds = time.perf_counter() - started - pause.waited_s
             trained = curve[-1].epochs if curve else 0.0
@@ -194,10 +196,11 @@ def _left_off(state: bytes | None) -> TrainState | None:
         return None
 
 
-def _rung_scores(found: FitResult, n_rungs: int, last: Scores | None) -> tuple[dict[str, float], ...]:
+def _rung_scores(found: FitResult, reached: int, n_rungs: int, last: Scores | None) -> tuple[dict[str, float], ...]:
     """Return the scores at the end of each rung that was finished, as they stood there.
 
     Args:
+        reached: how many rungs the training was asked for and reached the end of; 0 where it was given up.
         n_rungs: how many there have to be of a full training: rungs that end at one batch are judged once.
         last: of a full training, which may be those of its file.
     """
@@ -205,6 +208,8 @@ def _rung_scores(found: FitResult, n_rungs: int, last: Scores | None) -> tuple[d
     for log in found.curve:
         if log.rung is not None and log.scores is not None:
             ends += [log.scores] * (log.rung + 1 - len(ends))
+    if ends and reached > len(ends):  # the rungs up to there end at one batch
+        ends += [ends[-1]] * (reached - len(ends))
     if n_rungs and last is not None:
         ends = [*ends[: n_rungs - 1], *[last] * (n_rungs - min(len(ends), n_rungs - 1))]
     return tuple(ends)

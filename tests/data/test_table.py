@@ -172,6 +172,79 @@ def test_what_is_wrong_is_told_with_its_place(write, text, more, message):
         load_task(write(text), **more)
 
 
+INF = GOOD.replace("3.5,", "inf,", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        (INF, {"target_column": ["rent"]}, r"line 5: column 'size' is inf \(1 such rows\); .*leave the field empty"),
+        (INF, {"target_column": ["size"]}, r"line 5: target 'size' is inf \(1 such rows\); correct it, or drop"),
+        (GOOD.replace(",a,", ",NA,"), {"target_column": ["town"]}, r"15 such rows.*NA, None, nan and null are read as"),
+    ],
+    ids=["column", "target", "NA"],
+)
+def test_what_is_no_value_is_told_with_its_place(write, text, more, message):
+    with pytest.raises(DataError, match=message):
+        load_task(write(text), **more)
+
+
+def written(how, n=60, sep=","):
+    """A table of sizes and rents, the rents as `how` writes them."""
+    rents = [round(float(v), 2) for v in np.random.default_rng(0).uniform(900, 2000, n)]
+    return "".join(
+        ["size;rent;town\n".replace(";", sep), *(f"{i}.5{sep}{how(v)}{sep}Ulm\n" for i, v in enumerate(rents))]
+    )
+
+
+def test_decimal_commas_are_read_where_semicolons_separate(write):
+    plain = load_task(write(written(str, sep=";")), target_column="rent", seed=0)
+    comma = written(lambda v: str(v).replace(".", ","), sep=";")
+    found = load_task(write(comma), target_column="rent", seed=0)
+    assert (found.targets, found.y_mean, found.y_std) == (plain.targets, plain.y_mean, plain.y_std)
+    half = comma.replace(";Ulm\n", ";a\n", 30).replace(";Ulm\n", ";b\n")
+    columns = load_task(write(half), target_column="town").recipe["columns"]
+    assert [(c["name"], c["kind"]) for c in columns] == [("size", "number"), ("rent", "number")]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda v: f'"{v:,.2f}"',
+        lambda v: f'"{v:,.2f} EUR"',
+        lambda v: f"{v} km/h",
+        lambda v: f'"{v:.1f}"'.replace(".", ","),
+    ],
+)
+def test_numbers_that_are_written_as_words_are_named(write, how):
+    path = write(written(how))
+    for task in ("auto", "regression"):
+        with pytest.raises(DataError, match=r"target 'rent' holds numbers with a comma or a unit, such as '.*: write"):
+            load_task(path, target_column="rent", task=task)
+    path = write(written(how).replace(",Ulm\n", ",a\n", 30).replace(",Ulm\n", ",b\n"))
+    notes = load_task(path, target_column="town").notes
+    assert any("column 'rent' is ignored: it holds numbers with a comma or a unit" in note for note in notes)
+
+
+def test_zeros_in_front_are_kept(write):
+    """Postcodes and codes are words: as classes, as categories, and in a test file in which no zero leads."""
+    rows = [(f"{i % 3:03d}", f"0{i % 4}", i * 1.5) for i in range(60)]
+    lines = "".join(f"{label},{code},{x}\n" for label, code, x in rows)
+    head = "label,code,x\n"
+    assert load_task(write(head + lines)).classes == ("000", "001", "002")
+    (code, _) = load_task(write(head + lines), target_column="label").recipe["columns"]
+    assert code == {"name": "code", "kind": "category", "values": ["00", "01", "02", "03"]}
+    mixed = head + lines.replace(",00,", ",10,").replace(",01,", ",11,")
+    test = write(head + "".join(f"{label},{10 + i % 2},{x}\n" for i, (label, _, x) in enumerate(rows)), "test.csv")
+    task = load_task(write(mixed), test_data=test)
+    assert task.recipe["columns"][0]["values"] == ["02", "03", "10", "11"]
+    x, _ = task.test()
+    ten = x[::2, 2].unique()
+    assert len(ten) == 1
+    assert ten > 0, "10 in the test file is the category 10"
+    assert load_task(write(head + lines), target_column="code", task="regression").targets == ("code",)
+
+
 def test_another_encoding_is_told_with_byte_and_remedy(write):
     path = write(GOOD.replace("size", "größe"), encoding="latin-1")
     with pytest.raises(DataError, match=r"byte 2 \(line 1\) is 0xf6, which is not utf-8; .*--encoding latin-1"):
@@ -185,10 +258,11 @@ def test_another_encoding_is_told_with_byte_and_remedy(write):
         load_task(marked.replace("marked", "market"), target_column="rent")
 
 
-def test_the_file_that_ships_carries_the_recipe(write, tmp_path):
+def test_the_file_that_ships_carries_the_recipe(write, tmp_path, capsys):
     import onnxruntime
 
     import nas
+    from nas import tables
     from nas.space.yaml import parse
 
     space = parse(
@@ -206,7 +280,13 @@ training: {epochs: 20, batch_size: 16, optimizer: {adamw: {lr: 0.02}}}
     front = study.search(trials=2)
     assert front.config.objectives == ("rmse", "latency_ms")
     best = nas.Front.load(tmp_path / "run").pick("best:rmse")
+    page = (best.retrain(seeds=1, epochs=20).folder / "model_card.md").read_text()
+    assert "made of 3 columns of a table" in page
+    assert "- town: one of Bonn, Kiel, Ulm, or another" in page
+    assert "- size: a number, " in page
     shipped = best.export()
+    tables.print_shipped([shipped])
+    assert f"python {shipped.example} SAMPLES.npy" in capsys.readouterr().out
     session = onnxruntime.InferenceSession(shipped.file)
     meta = session.get_modelmeta().custom_metadata_map
     x = apply_columns(table, json.loads(meta["recipe"])["columns"])

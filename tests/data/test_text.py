@@ -61,6 +61,26 @@ def test_a_column_of_texts_beside_labels_is_found_by_itself(task):
     assert any("texts are cut to" in note for note in task.notes)
 
 
+@pytest.mark.parametrize("empty", [False, True])
+def test_short_texts_beside_labels_are_texts_too(tmp_path, empty):
+    """One or two words each, or half of them none at all."""
+    path = tmp_path / "short.tsv"
+    lines = [
+        f"{'' if empty and i % 4 > 1 else f'{text.split()[0]} {i}x'}\t{label}"
+        for i, (label, text) in enumerate(reviews())
+    ]
+    path.write_text("\n".join(["text\tlabel", *lines]), encoding="utf-8")
+    assert load_task(str(path), input="text").recipe["kind"] == "text"
+
+
+def test_a_column_of_texts_that_is_ignored_is_told_with_the_remedy(tmp_path):
+    path = tmp_path / "three.tsv"
+    lines = [f"{text} {i}\t{label}\t{i % 7}" for i, (label, text) in enumerate(reviews())]
+    path.write_text("\n".join(["text\tlabel\tsize", *lines]), encoding="utf-8")
+    notes = load_task(str(path)).notes
+    assert any("'text' is ignored" in note and "name the column with --text-column" in note for note in notes)
+
+
 def test_the_recipe_alone_makes_the_ids(task, table):
     rows = [line.split("\t")[1] for line in table.read_text().splitlines()[1:]]
     found = {tuple(row) for row in token_ids(rows, json.loads(json.dumps(task.recipe))).tolist()}

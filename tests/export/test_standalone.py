@@ -3,13 +3,16 @@
 import ast
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 from PIL import Image
 
 from nas.data.images import prepare
 from nas.data.task import standardise
-from nas.export import FORMATS
+from nas.export import FORMATS, standalone
 from nas.export.example import example_source
+from nas.export.metadata import as_texts
 from nas.export.standalone import outputs, probabilities, read_samples, standardised
 
 GREY = {"in_shape": [1, 4, 5], "scale": 1 / 255, "mean": [0.5], "std": [0.25]}
@@ -132,6 +135,31 @@ def test_an_image_where_images_are_not_what_was_learned(tmp_path, metadata):
     Image.new("L", (5, 4)).save(tmp_path / "image.png")
     with pytest.raises(SystemExit, match=r"image\.png: .*give th.* as \.npy"):
         read_samples(tmp_path / "image.png", metadata)
+
+
+def test_an_onnx_file_tells_all_that_samples_are_prepared_by(tmp_path):
+    sizes = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 6]) for name in ("input", "logits")]
+    graph = helper.make_graph([helper.make_node("Identity", ["input"], ["logits"])], "net", sizes[:1], sizes[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    metadata = {**VECTOR, "classes": ["a"], "batch": None, "resolution": 8, "length": 7, "targets": [], "recipe": None}
+    helper.set_model_props(model, as_texts(metadata))
+    onnx.save(model, tmp_path / "net.onnx")
+    found, run = standalone.open_onnx(tmp_path / "net.onnx")
+    assert found == metadata
+    assert run(np.ones((2, 6), np.float32)).shape == (2, 6)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("table", "rows of a table"), ("text", "texts")])
+def test_a_file_of_rows_or_texts_is_told_with_the_recipe(tmp_path, kind, said):
+    with pytest.raises(SystemExit, match=rf"as \.npy: 6 a sample, which the recipe .* of {said}; docs/data-tables-and"):
+        read_samples(tmp_path / "new.csv", {**VECTOR, "recipe": {"kind": kind}})
+
+
+@pytest.mark.parametrize(("metadata", "files"), [(GREY, "IMAGE_OR_SAMPLES.npy"), (VECTOR, "SAMPLES.npy")])
+def test_the_usage_line_fits_the_network(monkeypatch, metadata, files):
+    monkeypatch.setattr("sys.argv", ["net.example.py"])
+    with pytest.raises(SystemExit, match=rf"^usage: python net\.example\.py {files}$"):
+        standalone.main("net.onnx", lambda path: (metadata, lambda x: x))
 
 
 @pytest.mark.parametrize("metadata", [GREY, COLOUR, SERIES, VECTOR])

@@ -4,10 +4,12 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import optuna
 import pytest
 import torch
 
+import nas
 from nas.objectives import LATENCY
 from nas.records import read_csv
 from nas.space.yaml import parse
@@ -237,3 +239,16 @@ def test_a_rung_at_half_the_resolution(tmp_path, digits):
     found, ended = search(config, tmp_path / "run", Limits(trials=6), digits)
     assert (ended, found.trained) == ("trials", 6)
     assert found.front()
+
+
+def test_rungs_that_end_at_one_batch_are_all_reached(tmp_path):
+    """Two batches in all, three rungs: who earned the second stands there without another batch."""
+    x = np.random.default_rng(0).random((60, 1, 6, 6), dtype=np.float32)
+    np.savez(tmp_path / "few.npz", x_train=x, y_train=np.arange(60) % 2)
+    space = parse(
+        "input: image\nbody: {conv: {width: [4, 5, 6, 7]}}\nhead: pool\ntraining: {epochs: 1, batch_size: 32}"
+    )
+    study = nas.Study(space, tmp_path / "few.npz", ["accuracy", "macs"], rungs=["0.1", "0.3"], out=tmp_path / "run")
+    front = study.search(trials=3)
+    assert len(front) >= 1
+    assert {r.rung for r in front.records if r.state == "complete"} == {3}
