@@ -144,7 +144,7 @@ _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 _TAKEN = frozenset(
     (
         *("trial", "state", "on_front", "epochs", "train_seconds", "fingerprint", "architecture", "duplicate_of"),
-        *("reason", "rung", "share", "epoch_seconds", "epoch_seconds_predicted"),
+        *("reason", "rung", "share", "epoch_seconds", "epoch_seconds_predicted", "ended_s", "curve"),
         *("stem", "body", "head", "training", "deploy"),
     )
 )

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.errors import RunError
-from nas.objectives import PRICES, Measurement
+from nas.errors import NasError, RunError
+from nas.objectives import OBJECTIVES, PRICES, Measurement, Objective
 from nas.records import (
     COLUMNS,
     TrialRecord,
@@ -188,3 +188,9 @@ def test_json_has_no_nan(tmp_path):
 )  # fmt: skip
 def test_summary(tree, words):
     assert summary(tree) == words
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_no_objective_takes_the_name_of_a_column(column):
+    with pytest.raises(NasError):
+        OBJECTIVES.describe(Objective(column, "share", "maximize", cheap=False), "mine")
