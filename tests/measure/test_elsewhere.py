@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +121,8 @@ class Sshd:
 
     def kill_sessions(self, how=signal.SIGKILL):
         for pid in self.sessions():
-            os.kill(pid, how)
+            with suppress(ProcessLookupError):  # it ended by itself since
+                os.kill(pid, how)
 
     def stop(self):
         if self.process is not None and self.process.poll() is None:
