@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from nas.catalog import find_space
 from nas.durations import seconds
 from nas.errors import NasError, did_you_mean
-from nas.objectives import Budget, parse_objective
+from nas.objectives import LATENCY, Budget, parse_objective
 from nas.pareto import choose, parse_rule, spread
 from nas.plugins import check_same
 from nas.plugins import load as load_plugin
@@ -28,6 +28,7 @@ from nas.retrain.watch import Unwatched
 from nas.retrain.watch import Watcher as RetrainWatcher
 from nas.space import Space
 from nas.study.config import StudyConfig
+from nas.study.elsewhere import targets_in
 from nas.study.folder import RunFolder, next_folder
 from nas.study.front import front_numbers, overlapping
 from nas.study.interest import worst_of_interest
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from nas.study.loop import Ended, Limits, Watcher
     from nas.trackers import Tracking
     from nas.training import EpochLog
+
+_TARGETS = "texts such as ['ssh:pi@kitchen/onnxruntime']"
 
 MOST_WORKERS = 1000
 """More are a slip of the finger: each is a process with a copy of the data."""
@@ -124,6 +127,7 @@ class Study:
         )
         self.folder = RunFolder(out if out is not None else next_folder(Path("results"), self.space.name))
         self.storage, self.resumed, self.download = storage, False, download
+        self._targets = list(self.config.latencies().values())  # which the user names here
 
     @classmethod
     def resume(
@@ -134,6 +138,7 @@ class Study:
         data: str | Path | None = None,
         task: Task | None = None,
         plugins: Sequence[str | Path] = (),
+        targets: Sequence[str] = (),
     ) -> Study:
         """Return the study of a run folder, to go on with it.
 
@@ -142,6 +147,7 @@ class Study:
             data: where the data are now, if not where they were; a function that makes them is named again.
             task: the data, where they came as a Task.
             plugins: those the run was made with, unchanged: code is never loaded because a run's file names it.
+            targets: those of the run on other machines, named again: none is connected to because a file names it.
         Raises:
             RunError: there is no run in the folder, or a plugin is missing or was changed since.
         """
@@ -154,6 +160,7 @@ class Study:
         study = cls(**{**given, "data": task or data or config.data}, out=run, storage=storage)
         study.config = dataclasses.replace(study.config, plugins=config.plugins)
         study.resumed, study._code = True, data is not None
+        study._targets = targets_in(objectives=[f"{LATENCY}@{one}" for one in _texts("targets", targets, _TARGETS)])
         return study
 
     def search(
@@ -201,6 +208,7 @@ class Study:
             if ended == "interrupted":
                 raise KeyboardInterrupt  # everything finished is kept; the script is to stop all the same
             front = Front.load(self.folder.path, data=self.task)
+            front._targets, front._executor = tuple(self._targets), executor
             if front.members:
                 front.plot()
         return front
@@ -219,6 +227,7 @@ class Study:
             watcher=tracking,
             workers=workers,
             executor=executor,
+            targets=self._targets,
         ) as search:
             tracking.begin(search)
             return search.run()
@@ -270,6 +279,9 @@ class Front:
     ) -> None:
         self.folder, self.config, self.records = folder, config, list(records)
         self._task, self._code = task, code
+        self._targets: tuple[str, ...] = ()
+        self._executor = "local"
+        """Named in this process by who searched; a front that was read knows of none."""
         self._told_of_plugins = False
         first = next((o for o in config.parsed_objectives() if o.cheap), config.parsed_objectives()[0])
         self.members = sorted(
@@ -507,37 +519,45 @@ class Front:
             if not told:
                 warnings.warn(line, stacklevel=3)
 
-    def meters(self) -> dict[str, OpenMeter]:
-        """Return the meters of the run, by name of the price, with its calibrations. Use each in a `with` block.
+    def meters(self, targets: Sequence[str] = (), *, executor: str | None = None) -> dict[str, OpenMeter]:
+        """Return meters by name of the price. Use each in a `with` block.
 
+        Args:
+            targets: those of the run have its calibration, others one that is made now. None: all of the run; those
+                on other machines are named again.
+            executor: "ray" or "ray:ADDRESS", said again where the run measured on a cluster.
         Raises:
-            RunError: the run kept no calibration.
+            RunError: the run kept no calibration, or measured on another machine that nobody named here.
         """
         from nas.study.meters import open_meters
 
         self._need_plugins()
-        return open_meters(self.config, self.folder)
+        executor = self._executor if executor is None else executor
+        return open_meters(self.config, self.folder, targets or self._targets, executor)
 
     def measure(
-        self, targets: Sequence[str] = (), *, members: Sequence[Member] | None = None, csv: str | Path | None = None
+        self,
+        targets: Sequence[str] = (),
+        *,
+        members: Sequence[Member] | None = None,
+        csv: str | Path | None = None,
+        executor: str | None = None,
     ) -> list[MeasuredTrial]:
         """Measure the latencies of the front again, as the search did; see `nas.measured.measure_trials`.
 
         Args:
-            targets: such as "openvino"; those of the run have its calibration, others one that is made now. None: all
-                of the run.
+            targets, executor: such as "openvino"; see `Front.meters`.
             members: other networks than those of the front, such as `[front.pick("knee")]`.
             csv: a table goes there, and what it was measured on beside it.
         Raises:
             NasError: a target that is none, or not available here.
         """
         from nas.measure import opened
-        from nas.measured import measure_trials, run_meters, write_measured
+        from nas.measured import measure_trials, write_measured
         from nas.study.limits import training_process
 
-        self._need_plugins()
         chosen = self.members if members is None else members
-        with training_process(), opened(run_meters(self.config, self.folder, targets)) as meters:
+        with training_process(), opened(self.meters(targets, executor=executor)) as meters:
             found = measure_trials(self.config, [m.record for m in chosen], self.task, self.folder, meters)
             if csv is not None:
                 write_measured(Path(csv), found, meters)
@@ -635,6 +655,8 @@ class Member:
         format: str = "onnx",
         precision: Precision | None = None,
         overwrite: bool = False,
+        targets: Sequence[str] = (),
+        executor: str | None = None,
     ) -> Shipped:
         """Write a checked file and measure it; see `nas.ship.ship`.
 
@@ -642,6 +664,7 @@ class Member:
             path: None: in the run folder's `exports`.
             format: onnx, pt2, openvino or executorch.
             precision: fp32, int8_dynamic or int8_static; None: the trial's own.
+            targets, executor: on what it is measured; see `Front.meters`.
         """
         from nas.ship import Job, exported_path, ship_all
 
@@ -649,7 +672,16 @@ class Member:
         front, record = self.front, self.record
         default = exported_path(front.config, record, front.folder, precision, format)
         job = Job(record, format, default if path is None else Path(path))
-        done = ship_all(front.config, front.task, front.folder, [job], precision=precision, overwrite=overwrite)
+        done = ship_all(
+            front.config,
+            front.task,
+            front.folder,
+            [job],
+            precision=precision,
+            overwrite=overwrite,
+            targets=targets or front._targets,
+            executor=front._executor if executor is None else executor,
+        )
         for _, error in done.refused:
             raise error
         return done.shipped[0]
@@ -672,9 +704,12 @@ class Model(Retrained):
         format: str = "onnx",
         precision: Precision | None = None,
         overwrite: bool = False,
+        targets: Sequence[str] = (),
+        executor: str | None = None,
     ) -> Shipped:
         """Write a checked file with the weights of seed 0; see `Member.export`."""
-        return self.member.export(path, format=format, precision=precision, overwrite=overwrite)
+        options = {"precision": precision, "overwrite": overwrite, "targets": targets, "executor": executor}
+        return self.member.export(path, format=format, **options)  # type: ignore[arg-type]
 
 
 class _OnEpoch(Unwatched):

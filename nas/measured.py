@@ -28,7 +28,7 @@ from nas.ship import Again, load_network, measure_again
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, precision_of
 from nas.study.folder import RunFolder
-from nas.study.meters import open_kept
+from nas.study.meters import names_of
 from nas.training import torch_seeded
 
 if TYPE_CHECKING:
@@ -200,42 +200,6 @@ def _priced(
     """Measure a network as a search that has never seen it does; more pairs where an edge lies in the interval."""
     with tempfile.TemporaryDirectory(prefix="nas-measure-") as scratch:
         return Pricer({name: meter}, in_shape, Path(scratch), {name: edges}, samples).price(network, precision)[name]
-
-
-def run_meters(config: StudyConfig, folder: RunFolder, targets: Sequence[str] = ()) -> dict[str, OpenMeter]:
-    """Return meters by name of the price in a run, closed yet: of targets, or of all that the run has.
-
-    Those of the run have its calibration; another makes one when it first measures.
-
-    Raises:
-        NasError: one of them is no target, or not available here.
-        RunError: the run kept no calibration of one of its own.
-    """
-    own = {target: name for name, target in config.latencies().items()}
-    meters = {}
-    for target in names_of(targets).values() if targets else own:
-        if target in own:
-            meters[own[target]] = open_kept(target, folder)
-        else:
-            meters[f"{LATENCY}@{target}"] = open_meter(target)
-    return meters
-
-
-def names_of(targets: Sequence[str]) -> dict[str, str]:
-    """Return targets by the name of the latency on each: `latency_ms` on the first, `latency_ms@TARGET` on others.
-
-    Raises:
-        NasError: one of them is no target, there is none, or one is named twice.
-
-    >>> names_of(["openvino:threads=1", "onnxruntime"])
-    {'latency_ms': 'openvino', 'latency_ms@onnxruntime': 'onnxruntime'}
-    """
-    spelled = [str(Target.parse(target)) for target in ([targets] if isinstance(targets, str) else targets)]
-    if not spelled:
-        raise NasError("no target to measure on; write e.g. onnxruntime")
-    if twice := next((target for target in spelled if spelled.count(target) > 1), None):
-        raise NasError(f"target {twice} is named twice")
-    return {f"{LATENCY}@{target}" if i else LATENCY: target for i, target in enumerate(spelled)}
 
 
 def write_measured(

@@ -21,11 +21,12 @@ from nas.errors import NasError, RunError
 from nas.export.onnx import export_onnx, quiet_session
 from nas.measure import count_macs, opened
 from nas.measure.onnx_file import OnnxFile, read_shape
-from nas.measured import measure_file, measure_trials, run_meters
+from nas.measured import measure_file, measure_trials
 from nas.objectives import Measurement
 from nas.records import TrialRecord, read_json, write_json
 from nas.ship import Again
 from nas.space.yaml import parse
+from nas.study.meters import open_meters
 
 
 def saved(path: Path, shape: list, dtype: int = TensorProto.FLOAT, *, n_inputs: int = 1) -> Path:
@@ -245,7 +246,7 @@ def test_a_network_that_cannot_be_measured_on_one_target_says_why(front, monkeyp
     space = parse("input: image\nbody: {doubled: {}}\nhead: {pool: {}}\n", name="own")
     config = dataclasses.replace(front.config, space=space, objectives=("accuracy",), budgets=())
     record = TrialRecord(0, space.architecture({}), "complete")
-    with opened(run_meters(config, front.folder, ["onnxruntime", "eager"])) as meters:
+    with opened(open_meters(config, front.folder, ["onnxruntime", "eager"])) as meters:
         (one,) = measure_trials(config, [record], front.task, front.folder, meters)
     assert list(one.latencies) == ["latency_ms"]
     assert "cannot be measured" in one.verdict("latency_ms@eager")

@@ -306,8 +306,19 @@ def test_a_further_runtime_is_measured_like_the_first_target(member):
     assert list(machine["calibrations"]) == ["onnxruntime"]
     with pytest.raises(NasError, match="no calibration of onnxruntime:threads=2"):
         shipping_meters(config, folder, ["pt2"])
-    assert list(shipping_meters(member.front.config, folder, ["onnx"])) == ["latency_ms"]
-    assert list(shipping_meters(member.front.config, folder, ["onnx", "pt2"])) == ["latency_ms", "latency_ms@eager"]
+    found = shipping_meters(member.front.config, folder, ["onnx", "pt2"])
+    assert {form: list(meters) for form, meters in found.items()} == {
+        "onnx": ["latency_ms"],
+        "pt2": ["latency_ms@eager"],
+    }
+
+
+def test_who_names_targets_has_files_measured_on_those(member):
+    targets = ["eager", "onnxruntime"]
+    found = shipping_meters(member.front.config, member.front.folder, ["onnx", "pt2"], targets)
+    assert list(found["onnx"]) == ["latency_ms@eager", "latency_ms"]
+    assert list(found["pt2"]) == ["latency_ms@eager"]
+    assert found["pt2"]["latency_ms@eager"] is found["onnx"]["latency_ms@eager"]
 
 
 def test_a_row_says_on_what_each_latency_was_read(exported):

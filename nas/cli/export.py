@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.group import data_options, pick_option, plugin_option, say_notices, say_plugins
+from nas.cli.group import (
+    data_options,
+    executor_option,
+    pick_option,
+    plugin_option,
+    say_notices,
+    say_plugins,
+    targets_option,
+)
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -37,6 +46,10 @@ if TYPE_CHECKING:
     type=click.Choice(["fp32", "int8_dynamic", "int8_static"]),
     help="Precision of the file: onnx has all, openvino int8_static too.  [default: what the space says, else fp32]",
 )
+@targets_option(
+    "Where to measure, e.g. openvino:threads=2; repeat for several.  [default: the run's own on this machine]"
+)
+@executor_option
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @data_options
 @plugin_option
@@ -47,6 +60,8 @@ def export(
     formats: tuple[str, ...],
     out: str | None,
     quantize: Precision | None,
+    targets: tuple[str, ...],
+    executor: str,
     overwrite: bool,
     data: str | None,
     data_root: str | None,
@@ -59,7 +74,8 @@ def export(
     `nas retrain` (seed 0), or the search's where there was none. A file that differs from torch is not left behind.
 
     Latencies are those of the run's targets that run such files, with the run's calibration, else of the format's own
-    runtime, calibrated now. Exit code 1 where a file breaks a budget of the run, or one of several cannot be written.
+    runtime, calibrated now. Targets on other machines are named again with --target. Exit code 1 where a file breaks a
+    budget of the run, or one of several cannot be written.
 
     int8 files are calibrated on training data; how good they are on validation data is shown beside torch,
     and a file that is not faster than fp32 or loses more than a hundredth is not worth it.
@@ -81,7 +97,7 @@ def export(
     if taken and not overwrite:
         raise NasError(f"{taken[0]} exists already; --overwrite replaces it")
     say_notices(members)
-    done = _export(found, jobs, quantize, overwrite)
+    done = _export(found, jobs, quantize, targets, executor, overwrite)
     if not done.shipped:
         raise NasError(f"{run}: nothing was exported")
     print_shipped(done.shipped)
@@ -116,7 +132,14 @@ def _jobs(
     return jobs
 
 
-def _export(found: Front, jobs: list[Job], quantize: Precision | None, overwrite: bool) -> Exports:
+def _export(
+    found: Front,
+    jobs: list[Job],
+    quantize: Precision | None,
+    targets: Sequence[str],
+    executor: str,
+    overwrite: bool,
+) -> Exports:
     """Write the files, and a row of each into the table as soon as it is there; say what cannot be written, and why.
 
     Raises:
@@ -143,6 +166,8 @@ def _export(found: Front, jobs: list[Job], quantize: Precision | None, overwrite
         jobs,
         precision=quantize,
         overwrite=overwrite,
+        targets=targets,
+        executor=executor,
         before=before,
         after=after,
     )

@@ -142,6 +142,12 @@ def targets_option(help_text: str) -> Callable[[_Command], _Command]:
     return click.option("--target", "--runtime", "targets", multiple=True, metavar=setting, help=help_text)
 
 
+def executor_option(command: _Command) -> _Command:
+    """Let a command be told again that a run measured on a Ray cluster."""
+    help_text = "For a run that measured on a Ray cluster: ray or ray:ADDRESS, named again.  [default: local]"
+    return click.option("--executor", metavar="WHERE", default="local", help=help_text)(command)
+
+
 def pick_option(help_text: str) -> Callable[[_Command], _Command]:
     """Let a command be told which networks of a run, by rules."""
     return click.option("--pick", "picks", multiple=True, metavar="RULE", help=help_text)

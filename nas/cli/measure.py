@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nas.cli.group import data_options, pick_option, plugin_option, say_plugins, targets_option
+from nas.cli.group import data_options, executor_option, pick_option, plugin_option, say_plugins, targets_option
 from nas.errors import NasError
 
 
@@ -19,6 +19,7 @@ from nas.errors import NasError
 @pick_option("Of a run: only the network of this rule; see nas front --help; repeat for several.")
 @click.option("--front", "whole", is_flag=True, help="Of a run: every network of the front.  [default]")
 @click.option("--shape", metavar="SIZES", help="Of a file that leaves axes open: one sample, e.g. 3,32,32.")
+@executor_option
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write the table as CSV here.")
 @data_options
 @plugin_option
@@ -28,25 +29,26 @@ def measure(
     picks: tuple[str, ...],
     whole: bool,
     shape: str | None,
+    executor: str,
     csv_path: str | None,
     data: str | None,
     data_root: str | None,
 ) -> None:
     """Measure the networks of a RUN again, beside what its search saw; or any ONNX file.
 
-    A run's own targets keep its calibration. Otherwise one is made now, for each target: such milliseconds compare
-    with what was measured beside them. On what was measured goes beside the CSV file, as .machine.json. Exit code 1
-    where a network cannot be measured on a target.
+    A run's own targets keep its calibration; those on other machines are named again with --target. For others one is
+    made now: such milliseconds compare with what was measured beside them. On what was measured goes beside the CSV
+    file, as .machine.json. Exit code 1 where a network cannot be measured on a target.
     """
     if whole and picks:
         raise click.UsageError("--pick and --front exclude each other")
     if Path(what).is_dir() or not (Path(what).exists() or what.endswith(".onnx")):
         if shape is not None:
             raise click.UsageError("--shape is for ONNX files; a run knows the shape of its data")
-        _measure_run(what, targets, picks, csv_path, data, data_root)
+        _measure_run(what, targets, picks, executor, csv_path, data, data_root)
         return
-    if whole or picks or data is not None or data_root is not None:
-        raise click.UsageError("--pick, --front, --data and --data-root are for runs, and this is a file")
+    if whole or picks or data is not None or data_root is not None or executor != "local":
+        raise click.UsageError("--pick, --front, --data, --data-root and --executor are for runs, and this is a file")
     _measure_file(what, targets, shape, csv_path)
 
 
@@ -54,6 +56,7 @@ def _measure_run(
     run: str,
     targets: Sequence[str],
     picks: tuple[str, ...],
+    executor: str,
     csv_path: str | None,
     data: str | None,
     data_root: str | None,
@@ -66,7 +69,7 @@ def _measure_run(
     members = found.pick_all(picks) if picks else found.members
     if not members:
         raise NasError(f"{run}: there is no front to measure")
-    measured = found.measure(targets, members=members, csv=csv_path)
+    measured = found.measure(targets, members=members, csv=csv_path, executor=executor)
     print_measured(measured)
     if csv_path is not None:
         click.echo(f"{csv_path}: {len(measured)} networks", err=True)

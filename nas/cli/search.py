@@ -158,6 +158,7 @@ def search(
     from nas.catalog import find_space
     from nas.durations import seconds
     from nas.study.config import StudyConfig
+    from nas.study.elsewhere import options_again, targets_in
     from nas.study.folder import RunFolder, next_folder
     from nas.study.loop import Limits
     from nas.study.session import open_search
@@ -197,6 +198,7 @@ def search(
                     code="data" in chosen,
                     workers=workers,
                     executor=executor,
+                    targets=targets_in(given["runtime"], given["objectives"], given["budgets"]),
                 )
             )
             tracking.begin(opened)
@@ -211,6 +213,7 @@ def search(
         again += [f"--executor {executor}"] if executor != "local" else []
         again += [f"--storage {shlex.quote(storage)}"] if storage is not None else []
         again += [f"--track {shlex.quote(one)}" for one in track]
+        again += [shlex.quote(word) for word in options_again(opened.evaluator.config)]
         _say_end(opened, ended, quiet, " ".join(again) + given_plugins())
 
 

@@ -105,8 +105,8 @@ def _preview(space: Space, samples: int, seed: int, given: dict[str, Any]) -> No
     from nas.durations import readable, seconds
     from nas.measure.onnx_file import read_shape
     from nas.measure.open import noticed
-    from nas.measured import names_of
     from nas.study.config import StudyConfig
+    from nas.study.meters import names_of
     from nas.study.preview import preview, stand_in
     from nas.study.session import load_data
     from nas.tables import print_preview

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 
-from nas.export import FORMATS, Format
+from nas.export import FORMATS
 from nas.measure import OpenMeter, open_meter
 from nas.measure.target import Target
 from nas.objectives import LATENCY
@@ -13,27 +13,33 @@ from nas.study.folder import RunFolder
 from nas.study.meters import open_meters
 
 
-def shipping_meters(config: StudyConfig, folder: RunFolder, formats: Iterable[str]) -> dict[str, OpenMeter]:
-    """Return the meters of a run, and one for each further runtime that files of these formats need, by price's name.
+def shipping_meters(
+    config: StudyConfig,
+    folder: RunFolder,
+    formats: Iterable[str],
+    targets: Sequence[str] = (),
+    executor: str = "local",
+) -> dict[str, dict[str, OpenMeter]]:
+    """Return for each of these formats the meters that measure its files, by price's name; formats share them.
 
-    The run's own have its calibration. Another is calibrated when first used, with as many threads and samples as the
-    run's first target: its milliseconds compare with what is measured beside them.
+    ONNX files are measured on all of `targets`, another format's on those of its runtime on this machine. Where there
+    is none, a meter of that runtime is calibrated when first used, with as many threads and samples as the run's first
+    target: its milliseconds compare with what is measured beside them.
 
+    Args:
+        targets, executor: see `nas.study.meters.open_meters`.
     Raises:
         NasError: a runtime is not available here.
-        RunError: the run kept no calibration.
+        RunError: the run kept no calibration; or it measured on another machine that is not named.
     """
-    meters = open_meters(config, folder)
-    first = Target.parse(config.runtime)
+    meters = open_meters(config, folder, targets, executor)
+    first, found = Target.parse(config.runtime), dict[str, dict[str, OpenMeter]]()
     for form in map(FORMATS.__getitem__, formats):
-        if not meters_of(form, config, meters):
+        its = meters
+        if form.called != "onnx":
+            its = {n: m for n, m in meters.items() if m.target.runtime == form.runtime and not m.target.host}
+        if not its:
             target = str(Target(runtime=form.runtime, threads=first.threads, batch=first.batch))
-            meters[f"{LATENCY}@{target}"] = open_meter(target)
-    return meters
-
-
-def meters_of(form: Format, config: StudyConfig, meters: Mapping[str, OpenMeter]) -> dict[str, OpenMeter]:
-    """Return those that measure files of a format: for ONNX every latency of the run, else that of its runtime."""
-    if form.called == "onnx":
-        return {name: meter for name, meter in meters.items() if name in config.latencies()}
-    return {n: meter for n, meter in meters.items() if meter.target.runtime == form.runtime and not meter.target.host}
+            its = {f"{LATENCY}@{target}": open_meter(target)}
+        found[form.called] = its
+    return found

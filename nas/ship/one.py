@@ -27,7 +27,6 @@ from nas.shapes import Shape
 from nas.ship.again import Again, measure_again
 from nas.ship.checked import Checked, write_checked, write_plain, write_quantised
 from nas.ship.describe import describe_file
-from nas.ship.meters import meters_of
 from nas.ship.shipped import Shipped
 from nas.ship.verdict import budgets_kept, doubts
 from nas.ship.weights import load_network
@@ -61,7 +60,7 @@ def ship(
     (`nas.export.read_metadata`). A script that classifies with it lies beside it.
 
     Args:
-        meters: as of `shipping_meters` for this format.
+        meters: on which it is measured, as of `shipping_meters` for this format.
         path: of the file; None: see `exported_path`.
         precision: None: the trial's own.
     Raises:
@@ -72,9 +71,8 @@ def ship(
     path = path or exported_path(config, record, folder, precision, format)
     precision = precision or own
     _refuse(form, path, precision, overwrite)
-    measured_on = meters_of(form, config, meters)
     if precision != "fp32":
-        _check_targets(measured_on, precision)
+        _check_targets(meters, precision)
     source, network = load_network(config, record, task, folder)
     metadata = describe_file(task, record, format, source, precision)
     judge = judge_of(config.objectives, task)
@@ -83,7 +81,7 @@ def ship(
     def score(outputs: np.ndarray) -> float:
         return judge.scores(outputs, task.y_val[: len(outputs)].numpy())[metric.name]
 
-    batch = next(iter(measured_on.values())).target.batch if measured_on else 1
+    batch = next(iter(meters.values())).target.batch if meters else 1
     speedup = 1.0
     with tempfile.TemporaryDirectory(prefix="nas-ship-") as name, written_together(path) as inside:
         scratch = Path(name)
@@ -95,10 +93,10 @@ def ship(
             samples = calibration(task, config.seed)
             checked = write_quantised(form, network, task, plain, inside, metadata, precision, samples, score)
         searched = record if precision == own and form.as_searched else None
-        latencies = _latencies(network, inside, form, measured_on, searched, task.in_shape, scratch)
+        latencies = _latencies(network, inside, form, meters, searched, task.in_shape, scratch)
         if precision != "fp32" and latencies:
             first = next(iter(latencies))
-            speedup = measured_on[first].measure(plain, task.in_shape).value / latencies[first].file.value
+            speedup = meters[first].measure(plain, task.in_shape).value / latencies[first].file.value
         if task.recipe is not None and "tokenizer" in task.recipe:
             write_text(tokenizer_path(inside), json.dumps(task.recipe["tokenizer"], ensure_ascii=False))
         size = sum(part.stat().st_size for part in form.parts(inside))
@@ -173,8 +171,8 @@ def _check_targets(meters: Mapping[str, OpenMeter], precision: Precision) -> Non
     for meter in meters.values():
         if meter.takes != "onnx":
             raise NasError(
-                f"the run measures on {meter.target}, which runs torch modules: the latency of an {precision} file "
-                "cannot be compared\n  search with a runtime that takes ONNX, such as onnxruntime"
+                f"{meter.target} runs torch modules: the latency of an {precision} file cannot be compared\n"
+                "  name a target that takes ONNX, such as --target onnxruntime"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,19 +52,25 @@ def ship_all(
     *,
     precision: Precision | None = None,
     overwrite: bool = False,
+    targets: Sequence[str] = (),
+    executor: str = "local",
     before: Callable[[Job], None] = lambda job: None,
     after: Callable[[Shipped], None] = lambda shipped: None,
 ) -> Exports:
     """Export one file after the other, with one calibration of each target for all of them; see `ship`.
 
     Args:
+        targets, executor: on what they are measured, see `shipping_meters`.
         before, after: told of each file, when it is begun and when it is there.
     Raises:
         NasError: what concerns all files, such as a run without a calibration.
     """
     done = Exports()
     formats = [name for name in dict.fromkeys(job.format for job in jobs) if not FORMATS[name].unavailable()]
-    with training_process(), opened(shipping_meters(config, folder, formats)) as meters:
+    by_format = shipping_meters(config, folder, formats, targets, executor)
+    with training_process(), ExitStack() as stack:
+        for meters in by_format.values():
+            stack.enter_context(opened(meters))  # to close one twice is no harm
         for job in jobs:
             before(job)
             try:
@@ -72,7 +79,7 @@ def ship_all(
                     job.record,
                     task,
                     folder,
-                    meters,
+                    by_format.get(job.format, {}),
                     path=job.path,
                     format=job.format,
                     precision=precision,

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.catalog import shipped
+from nas.data.code import is_code
 from nas.space import Space
 from nas.study.config import StudyConfig
+from nas.study.elsewhere import options_again
 
 OWN_SPACE = "space.yaml"
 """Stands in a command for a space that is none of those that come with the package."""
@@ -59,7 +61,9 @@ def search_commands(config: StudyConfig, searches: Sequence[Mapping[str, Any]], 
             words += [option, f"{value:g}s" if name == "trial_time_limit_s" else str(value)]
     words += ["--out", out]
     first, *further = searches or [{}]
-    again = ["nas", "search", "--resume", "--out", out]
+    again = ["nas", "search", "--resume", "--out", out, *options_again(config)]
+    again += [word for plugin in config.plugins for word in ("--plugin", plugin.name)]
+    again += ["--data", config.data] if is_code(config.data) else []
     return [shlex.join([*words, *_limits(first)]), *(shlex.join([*again, *_limits(search)]) for search in further)]
 
 

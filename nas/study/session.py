@@ -28,6 +28,7 @@ from nas.samplers import Price, make_sampler
 from nas.study.check import check_prices, check_space, check_targets, check_task
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration
+from nas.study.elsewhere import check_to_resume, read_executor
 from nas.study.evaluate import Evaluator
 from nas.study.executors.here import Here
 from nas.study.executors.local import Local
@@ -99,6 +100,7 @@ def open_search(
     code: bool = False,
     workers: int | None = None,
     executor: str = "local",
+    targets: Sequence[str] = (),
 ) -> Iterator[Search]:
     """Yield a search that is ready to run; the folder is this process's while it is open.
 
@@ -109,6 +111,7 @@ def open_search(
         workers: processes that train; 1: this one. What a trial finds does not depend on it, the order of trials does.
             None: 1 here, and on a cluster as many as it has room for.
         executor: "local", or "ray" or "ray:ADDRESS" for a Ray cluster.
+        targets: of a run that is gone on with, those on other machines, which the user has named again.
 
     Raises:
         NasError: something the user can mend; a new run has left nothing then, so that it can be begun again.
@@ -126,9 +129,9 @@ def open_search(
     config = replace(config, plugins=together(config.plugins))
     check_space(config.space)
     check_targets(config.space, config.latencies().values())
-    place, _, address = executor.partition(":")
-    if place not in ("local", "ray") or (address and place == "local"):
-        raise NasError(f"executor must be local, ray or ray:ADDRESS, got {executor!r}")
+    place, address = read_executor(executor)
+    if before is not None:
+        check_to_resume(before, folder, targets)
     if place == "local":
         device_of(config.device)
         _check_threads(config.latencies().values())

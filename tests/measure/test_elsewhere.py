@@ -18,6 +18,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from nas.api import Front, Study
 from nas.errors import NasError, RunError
 from nas.measure import MeterApart, describe, elsewhere, pyz, reference, ssh
 from nas.measure.elsewhere import MeterElsewhere
@@ -475,6 +476,23 @@ def test_a_server_without_sftp_is_told(home, server):
         _ = meter.calibration
     assert server.left() == []
     server.stop()
+
+
+@needs_sshd
+def test_a_run_is_gone_on_with_there_when_its_device_is_named_again(home, server, python, tiny, digits, tmp_path):
+    target = f"ssh:board/onnxruntime:python={python}"
+    Study(tiny, digits, runtime=target, sampler="random", out=tmp_path / "run").search(trials=1)
+    before = (server.folder / "log").read_text().count("Accepted publickey")
+    front = Front.load(tmp_path / "run", data=digits)
+    for do in (lambda: Study.resume(tmp_path / "run", task=digits).search(trials=2), front.measure, front[0].export):
+        with pytest.raises(RunError, match=f"measure.* on {target}, and no other machine is connected to because"):
+            do()
+    assert (server.folder / "log").read_text().count("Accepted publickey") == before
+    again = Study.resume(tmp_path / "run", task=digits, targets=[target]).search(trials=2)
+    assert again[0].export().latencies[0].target == target  # named in this process
+    assert front.measure([target], members=[front[0]])[0].latencies["latency_ms"].searched is not None
+    assert (server.folder / "log").read_text().count("Accepted publickey") == before + 3
+    assert server.left() == []
 
 
 @needs_sshd
