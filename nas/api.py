@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -421,6 +422,7 @@ class Front:
         Returns:
             Those that could be trained, in the order given.
         """
+        began = time.monotonic()  # a time limit counts loading, too
         from nas.retrain import retrain
         from nas.study.limits import training_process
 
@@ -445,6 +447,7 @@ class Front:
                 workers=workers,
                 overwrite=overwrite,
                 watcher=watcher,
+                began=began,
             )
         return [chosen[one.trial]._model(one) for one in found]
 

@@ -23,6 +23,7 @@ from nas.plugins import PluginId
 from nas.records import TrialRecord
 from nas.retrain import Retrained, drive, read_retrained, retrain
 from nas.retrain.card import page
+from nas.retrain.clock import TimeLimit, ends_in, share_that_fits
 from nas.retrain.plan import epochs_that_fit
 from nas.retrain.result import SeedResult
 from nas.retrain.watch import Unwatched
@@ -492,6 +493,90 @@ def test_a_time_limit_chooses_the_epochs_once(front, train):
     assert train(record=timed(front, 2.0), seeds=1).epochs == found.epochs
     with pytest.raises(RunError, match=r"training\.epochs: \d+ instead of"):
         train(record=timed(front, 0.1), seeds=1, time_limit_s=12.0)
+
+
+def test_what_has_been_spent_is_no_longer_there(front):
+    assert epochs_that_fit(timed(front, 1.0), larger=1.0, trainings=1, workers=1, limit_s=100.0, spent_s=50.0) == 45
+    with pytest.raises(NasError, match="give 51 s at least"):
+        epochs_that_fit(timed(front, 0.9), larger=1.0, trainings=1, workers=1, limit_s=50.0, spent_s=49.9)
+
+
+class Told(Unwatched):
+    def __init__(self):
+        self.shorter, self.over = [], []
+
+    def shortened(self, trial, epochs, before):
+        self.shorter.append((epochs, before))
+
+    def late(self, seconds, limit_s):
+        self.over.append((seconds, limit_s))
+
+
+@pytest.fixture
+def slow_epochs(monkeypatch):
+    """Have each epoch seem to take a second: half of the limits below are over before a network is half trained."""
+    spent = [0.0]
+
+    def fit_slowly(*args, **options):
+        found = fit(*args, **options)
+        before = 0 if options["state"] is None else options["state"].stretches
+        spent[0] += found.epochs - before
+        state = None if found.state is None else dataclasses.replace(found.state, train_seconds=found.epochs)
+        return dataclasses.replace(found, train_seconds=found.epochs, state=state)
+
+    monkeypatch.setattr("nas.retrain.work.fit", fit_slowly)
+    monkeypatch.setattr(TimeLimit, "spent_s", property(lambda limit: spent[0]))
+    return spent
+
+
+def test_a_plan_that_is_too_long_is_made_again_and_ends_in_time(front, train, slow_epochs):
+    """27 s of 30 for epochs that should take half a second: 26 for each of two seeds. One takes a second, and 29 s are
+    left, of which nineteen twentieths are for 13 epochs of each."""
+    told = Told()
+    found = train(record=timed(front, 0.4), seeds=2, time_limit_s=30.0, watcher=told)
+    assert told.shorter == [(13, 26)]
+    assert found.epochs == 13
+    assert slow_epochs[0] == 1 + 2 * 13
+    assert told.over == []
+    assert_same(found, train("said", record=timed(front, 0.4), seeds=2, epochs=13))
+    card = json.loads((found.folder / "model_card.json").read_text())
+    assert card["training"]["time_limit"]["epochs_first_planned"] == 26
+    assert "13 epochs instead of 26" in (found.folder / "model_card.md").read_text()
+    again = train(record=timed(front, 0.4), seeds=2, time_limit_s=30.0)
+    assert again.epochs == found.epochs, "what is finished stays"
+
+
+def test_what_cannot_be_held_is_said_with_the_figure(front, train, slow_epochs, monkeypatch):
+    monkeypatch.setattr(drive, "_LITTLE", -1.0)  # nothing is begun again
+    told = Told()
+    found = train(record=timed(front, 0.4), seeds=1, time_limit_s=10.0, watcher=told)
+    assert (found.epochs, told.shorter, told.over) == (17, [], [(17.0, 10.0)])
+    page = (found.folder / "model_card.md").read_text()
+    assert "- It was done 17 s after the command began, 70% over its time limit." in page
+
+
+def test_a_plan_that_holds_is_left_alone(front, train, slow_epochs):
+    told = Told()
+    found = train(record=timed(front, 0.9), seeds=2, time_limit_s=20.0, watcher=told)
+    assert (found.epochs, told.shorter, told.over) == (7, [], [])
+    assert "time limit" not in (found.folder / "model_card.md").read_text()
+
+
+def test_a_network_of_which_a_seed_is_done_keeps_its_epochs(front, train, slow_epochs):
+    train(record=timed(front, 0.9), seeds=1, time_limit_s=20.0, epochs=5)
+    told = Told()
+    found = train(record=timed(front, 0.9), seeds=2, time_limit_s=20.0, epochs=5, watcher=told)
+    slow_epochs[0] = 100.0
+    assert (len(found.seeds), found.epochs, told.shorter) == (2, 5, [])
+
+
+def test_when_trainings_end_by_hand():
+    assert ends_in([], slots=2) == 0.0
+    assert ends_in([5.0, 1.0, 1.0, 1.0], slots=2) == 5.0
+    assert ends_in([1.0, 1.0, 1.0, 5.0], slots=2) == 6.0
+    assert share_that_fits(lambda share: [8 * share, 8 * share, 8 * share], 2, 8.0) == pytest.approx(0.5, abs=1e-4)
+    assert share_that_fits(lambda share: [1.0 + share], 1, 0.5) == 0.0
+    assert share_that_fits(lambda share: [share], 1, 5.0) == pytest.approx(1.0, abs=1e-4)
 
 
 # --- the model and its card -----------------------------------------------------------------------------------------

@@ -136,6 +136,12 @@ class _Telling:
         click.echo(words, err=True)
         say_notices([member])
 
+    def shortened(self, trial: int, epochs: int, before: int) -> None:
+        """Say that it is begun again, and for how many epochs."""
+        self._epochs[trial] = epochs
+        why = "epochs take longer than in the search, and the time would not do"
+        click.echo(f"trial {trial}: {why}: begun again with {epochs} instead of {before}", err=True)
+
     def epoch(self, trial: int, seed: int, log: EpochLog) -> None:
         """Say so now and then."""
         if time.monotonic() - self._said > _SAY_EVERY:
@@ -159,3 +165,10 @@ class _Telling:
         """Say why."""
         self.any_failed = True
         click.echo(f"trial {trial} failed: {reason}", err=True)
+
+    def late(self, seconds: float, limit_s: float) -> None:
+        """Say by how much, and why nothing was cut short."""
+        from nas.durations import readable
+
+        over = f"{readable(seconds)}, {seconds / limit_s - 1:.0%} over the time limit of {readable(limit_s)}"
+        click.echo(f"it took {over}: a training that is well under way is not cut short", err=True)

@@ -15,10 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.durations import readable
 from nas.errors import RunError
 from nas.measure.machine import describe
 from nas.objectives import is_latency
 from nas.records import TrialRecord, read_json, summary, write_json, write_text
+from nas.retrain.clock import LATE
 from nas.retrain.result import Retrained
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder
@@ -42,8 +44,19 @@ _MOST = 12
 """Classes, values of a channel or sizes that a page shows; all are in the JSON file."""
 
 
-def make_card(config: StudyConfig, record: TrialRecord, task: Task, found: Retrained, run: RunFolder) -> dict[str, Any]:
-    """Return all that the card says, as JSON has it."""
+def make_card(
+    config: StudyConfig,
+    record: TrialRecord,
+    task: Task,
+    found: Retrained,
+    run: RunFolder,
+    timing: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Return all that the card says, as JSON has it.
+
+    Args:
+        timing: of a command with a time limit, see `_time_words`.
+    """
     low, high = found.interval
     first = found.seeds[0]
     name = found.metric.name
@@ -87,6 +100,7 @@ def make_card(config: StudyConfig, record: TrialRecord, task: Task, found: Retra
             "epochs": found.epochs,
             "seeds": len(found.seeds),
             "seconds_per_seed": [round(seed.train_seconds, 2) for seed in found.seeds],
+            **({} if timing is None else {"time_limit": dict(timing)}),
             "device": config.device,
             "machine": {key: value for key, value in describe().items() if key != "load_average"},
         },
@@ -209,6 +223,7 @@ def _lines(card: Mapping[str, Any], yours: str) -> Iterator[str]:
     seeds = f"{training['seeds']} seed" + ("s" if training["seeds"] > 1 else "")
     yield f"- {training['epochs']} epochs, {seeds} of {_seconds(training['seconds_per_seed'])} each,"
     yield f"  on {machine['cpu'] or 'an unknown processor'} ({machine['date']}), device {training['device']}."
+    yield from _time_words(training)
     yield from (f"- {name}: {_part(value)}" for name, value in training["recipe"].items() if name != "epochs")
     yield ""
     yield "## Load, export, reproduce"
@@ -265,6 +280,19 @@ def _metrics(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[st
         worst = ", ".join(f"{label} {value:.4f}" for value, label in known[:_MOST])
         yield f"Of {len(by_class)} classes the hardest for these weights: {worst}; all of them in `{CARD_JSON}`."
         yield ""
+
+
+def _time_words(training: Mapping[str, Any]) -> Iterator[str]:
+    """Say what a time limit did to a training, where it did something."""
+    timing = training.get("time_limit")
+    if timing is None:
+        return
+    limit, took = timing["limit_seconds"], timing["ended_after_seconds"]
+    if before := timing.get("epochs_first_planned"):
+        fewer = f"{training['epochs']} epochs instead of {before}"
+        yield f"- A time limit of {readable(limit)} chose the epochs; they took longer than in the search: {fewer}."
+    if took > LATE * limit:
+        yield f"- It was done {readable(took)} after the command began, {took / limit - 1:.0%} over its time limit."
 
 
 def _inputs(data: Mapping[str, Any]) -> Iterator[str]:

@@ -6,9 +6,10 @@ import dataclasses
 import io
 import math
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,7 @@ from nas.measure.quiet import Pause
 from nas.plugins import loaded
 from nas.records import TrialRecord, summary
 from nas.retrain.card import make_card, write_card
+from nas.retrain.clock import LATE, NEAR, TimeLimit, ends_in, share_that_fits
 from nas.retrain.folder import RetrainFolder
 from nas.retrain.held_out import HeldOut
 from nas.retrain.plan import Plan
@@ -42,6 +44,13 @@ DATA = ".data"
 _CHECKPOINT_S = 5.0
 """Of training between two checkpoints of a seed, which end with an epoch."""
 
+_PARTS = 20
+"""Of a training under a time limit, after each of which comes a checkpoint as long as it may begin again: it shows how
+long epochs take, while little is lost if they have to be fewer."""
+
+_LITTLE = 0.5
+"""Of a training may be done at most where it is begun again for fewer epochs."""
+
 _DEATHS = 2
 """Of processes, after which a seed is taken to be what they die of."""
 
@@ -63,6 +72,8 @@ class Member:
     """Trained and judged."""
 
     wanted: int
+    first_planned: int = 0
+    """Epochs, before a time limit made them fewer."""
     failed: str = ""
 
     @property
@@ -88,11 +99,30 @@ class Training:
 
     state: bytes | None = None
     deaths: int = 0
+    plan: Plan | None = None
+    """Of the job that is under way or was last."""
 
-    def job(self, number: int) -> SeedJob:
-        """Return what brings it to its next checkpoint."""
-        train = self.member.plan.train_config()
+    seen: float = 0.0
+    """Epochs that it was heard of."""
+
+    trained_s: float = 0.0
+    """Up to the last checkpoint."""
+
+    @property
+    def epochs_left(self) -> float:
+        """As far as one has heard."""
+        return max(0.0, self.member.plan.epochs - max(self.done, self.seen))
+
+    def begin_again(self) -> None:
+        """Forget what was trained."""
+        self.done, self.state, self.seen, self.trained_s = 0, None, 0.0, 0.0
+
+    def job(self, number: int, *, limited: bool = False) -> SeedJob:
+        """Return what brings it to its next checkpoint, which comes soon where its time is `limited`."""
+        self.plan, train = self.member.plan, self.member.plan.train_config()
         epochs = max(1, round(_CHECKPOINT_S / self.epoch_s)) if self.epoch_s > 0 else 1
+        if limited and self.done < _LITTLE * train.epochs:
+            epochs = min(epochs, max(1, train.epochs // _PARTS))
         return SeedJob(
             number=number,
             arch=self.member.record.arch,
@@ -116,9 +146,12 @@ class Retraining:
         test: HeldOut,
         slots: int,
         watcher: Watcher,
+        limit: TimeLimit | None = None,
     ) -> None:
         self._config, self._members, self._task, self._run = config, members, task, run
-        self._test, self._slots, self._watcher = test, slots, watcher
+        self._test, self._slots, self._watcher, self._limit = test, slots, watcher, limit
+        self._measured: dict[int, float] = {}
+        """Seconds of an epoch of a network, by number of its trial, as its last checkpoint showed them."""
         self._under_way: dict[int, Training] = {}
         self._submitted = 0
 
@@ -143,6 +176,8 @@ class Retraining:
                 member.folder.discard_if_empty()
         if not found and (reasons := [f"trial {m.number}: {m.failed}" for m in self._members if m.failed]):
             raise TrialFailed(reasons[0])
+        if self._limit is not None and self._limit.spent_s > LATE * self._limit.seconds:
+            self._watcher.late(self._limit.spent_s, self._limit.seconds)
         return [found[member.number] for member in self._members if member.number in found]
 
     def _train(self) -> Generator[Member, None, None]:
@@ -166,7 +201,7 @@ class Retraining:
                     if not training.member.failed:
                         self._submitted += 1
                         self._under_way[self._submitted] = training
-                        executor.submit(training.job(self._submitted))
+                        executor.submit(training.job(self._submitted, limited=self._limit is not None))
                 for outcome in executor.wait() if self._under_way else ():
                     training = self._under_way.pop(outcome.number)
                     member = training.member
@@ -174,6 +209,47 @@ class Retraining:
                         waiting.appendleft(training)
                     elif not member.failed and not member.missing:
                         yield member
+                self._keep_time(waiting)
+
+    def _keep_time(self, waiting: Iterable[Training]) -> None:
+        """Make plans shorter that would end too late, of networks of which little is done."""
+        if self._limit is None or not self._measured:
+            return
+        left = [t for t in (*self._under_way.values(), *waiting) if not t.member.failed]
+        now = [t.epochs_left * self._epoch_s(t) for t in left]
+        if self._limit.spent_s + ends_in(now, self._slots) <= LATE * self._limit.seconds:
+            return
+        done = {t.member.number: 0.0 for t in left}
+        for t in left:
+            done[t.member.number] = max(done[t.member.number], 1 - t.epochs_left / t.member.plan.epochs)
+        free = {n for n, share in done.items() if share <= _LITTLE and not self._member(n).seeds}
+
+        def seconds(share: float) -> list[float]:
+            anew = [self._epoch_s(t) * t.member.plan.epochs * share for t in left]
+            return [a if t.member.number in free else n for t, a, n in zip(left, anew, now, strict=True)]
+
+        share = share_that_fits(seconds, self._slots, NEAR * self._limit.left_s)
+        for member in map(self._member, sorted(free)):
+            before, epochs = member.plan.epochs, max(1, int(share * member.plan.epochs))
+            if epochs < before:
+                member.first_planned = member.first_planned or before
+                member.plan = member.plan.shortened(epochs)
+                member.folder.begin(member.plan, anew=True)
+                for training in (t for t in left if t.member is member):
+                    training.begin_again()
+                self._watcher.shortened(member.number, epochs, before)
+
+    def _member(self, number: int) -> Member:
+        return next(member for member in self._members if member.number == number)
+
+    def _epoch_s(self, training: Training) -> float:
+        """Return the seconds of an epoch: as they were, else as foretold and as much longer as those of the others."""
+        measured = self._measured.get(training.member.number)
+        if measured is not None:
+            return measured
+        foretold = {m.number: m.record.epoch_seconds for m in self._members}
+        longer = [seconds / foretold[n] for n, seconds in self._measured.items() if foretold[n] > 0]
+        return training.member.record.epoch_seconds * (median(longer) if longer else 1.0)
 
     def _resumed(self, training: Training) -> Training:
         """Return a training as its last checkpoint left it."""
@@ -185,7 +261,8 @@ class Retraining:
         if left_off is None:
             return training
         each = left_off.train_seconds / left_off.stretches
-        return dataclasses.replace(training, done=left_off.stretches, state=state, epoch_s=each)
+        done, trained_s = left_off.stretches, left_off.train_seconds
+        return dataclasses.replace(training, done=done, state=state, epoch_s=each, trained_s=trained_s)
 
     @contextmanager
     def _executor(self, whole: Task) -> Iterator[Executor]:
@@ -201,7 +278,8 @@ class Retraining:
 
     def _told(self, progress: Progress) -> None:
         training = self._under_way.get(progress.number)
-        if training is not None:
+        if training is not None and training.plan is training.member.plan:
+            training.seen = progress.log.epochs
             self._watcher.epoch(training.member.number, training.seed, progress.log)
 
     def _goes_on(self, training: Training, outcome: Outcome) -> bool:
@@ -209,6 +287,8 @@ class Retraining:
         member = training.member
         if member.failed:  # in another seed
             return False
+        if training.plan is not member.plan:  # which was made shorter meanwhile
+            return True
         if outcome.ended == "died":
             training.deaths += 1
             if training.deaths < _DEATHS:
@@ -216,8 +296,10 @@ class Retraining:
         if outcome.ended in ("died", "failed"):
             self._fail(member, f"seed {training.seed + 1}: {outcome.reason}")
             return False
-        training.epoch_s = outcome.epoch_seconds
+        training.epoch_s, trained_s = outcome.epoch_seconds, outcome.epoch_seconds * outcome.epochs
+        self._measured[member.number] = (trained_s - training.trained_s) / (outcome.rung + 1 - training.done)
         if outcome.state is not None:
+            training.trained_s = trained_s
             member.folder.save_state(training.seed, outcome.state)
             training.state, training.done = outcome.state, outcome.rung + 1
             return True
@@ -242,6 +324,13 @@ class Retraining:
             scores, confusion = self._test.judge(network, pause)
         return SeedResult(training.seed, scores, confusion, outcome.epoch_seconds * outcome.epochs)
 
+    def _timing(self, member: Member) -> dict[str, float] | None:
+        """Return what a card says of the command's time limit; None where it has none."""
+        if self._limit is None:
+            return None
+        found = {"limit_seconds": self._limit.seconds, "ended_after_seconds": round(self._limit.spent_s, 2)}
+        return found | ({"epochs_first_planned": member.first_planned} if member.first_planned else {})
+
     def _fail(self, member: Member, reason: str) -> None:
         member.failed = reason
         self._watcher.failed(member.number, reason)
@@ -264,7 +353,7 @@ class Retraining:
                 prices=record.prices,
                 blocks=summary(self._config.space.resolve(record.arch)),
             )
-            card = make_card(self._config, record, self._task, finished, self._run)
+            card = make_card(self._config, record, self._task, finished, self._run, self._timing(member))
             write_card(card, member.folder.unfinished, member.folder.path)
             member.folder.finish(finished)
         write_table(self._run)

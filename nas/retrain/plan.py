@@ -70,6 +70,10 @@ class Plan:
             **named,
         )
 
+    def shortened(self, epochs: int) -> Plan:
+        """Return the plan of a retraining for fewer epochs, which is another one."""
+        return dataclasses.replace(self, id=uuid.uuid4().hex, training={**self.training, "epochs": epochs})
+
     @property
     def epochs(self) -> int:
         """Of each training."""
@@ -115,6 +119,7 @@ def epochs_that_fit(
     trainings: int,
     workers: int,
     limit_s: float,
+    spent_s: float = 0.0,
     most: int | None = None,
 ) -> int:
     """Return for how many epochs a network can be trained so that all trainings of a command end within a time limit.
@@ -124,6 +129,7 @@ def epochs_that_fit(
     Args:
         larger: times as many samples an epoch has as in the search.
         trainings: in all, seeds counted; `workers` of them at a time.
+        spent_s: of the limit so far.
         most: epochs; None: `MOST_EPOCHS`.
     Raises:
         NasError: not one epoch fits, or nobody knows how long one takes.
@@ -133,7 +139,7 @@ def epochs_that_fit(
             f"trial {record.number}: how long an epoch of it takes is not known; say --epochs, without --time-limit"
         )
     epoch_s = record.epoch_seconds * larger
-    turns, start_s = max(1, math.ceil(trainings / workers)), _START_S if workers > 1 else 0.0
+    turns, start_s = max(1, math.ceil(trainings / workers)), spent_s + (_START_S if workers > 1 else 0.0)
     each_s = _SPARE * (limit_s - start_s) / turns
     if epoch_s > each_s:
         how = f"{trainings} trainings, {workers} at a time" if trainings > 1 else "one training"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 from nas.errors import RunError
 from nas.measure.machine import describe
 from nas.records import TrialRecord
+from nas.retrain.clock import TimeLimit
 from nas.retrain.drive import DATA, Member, Retraining, n_searched
 from nas.retrain.folder import RetrainFolder, plan_from
 from nas.retrain.held_out import HeldOut
@@ -42,6 +44,7 @@ def retrain(
     workers: int | None = 1,
     overwrite: bool = False,
     watcher: Watcher | None = None,
+    began: float | None = None,
 ) -> list[Retrained]:
     """Train networks on training and validation data together, once per seed, and judge them on the test set.
 
@@ -57,8 +60,11 @@ def retrain(
         seeds: at least so many; a finished retraining of more stays as it is.
         epochs: of each training; None: as before where one is gone on with, else three times the search's. With a time
             limit: at most so many; None: 300.
-        time_limit_s: chooses the epochs so that all trainings end within it, as far as their seconds are known.
+        time_limit_s: chooses the epochs so that all trainings end within it. They are chosen from the seconds of the
+            search; a network that turns out to take longer is begun again with fewer, as long as little of it is done.
+            What ends more than a twentieth later all the same is told, and said in the model card.
         workers: processes that train; 1: this one. None: one for each core, or each GPU, and no more than trainings.
+        began: when the time limit began, on the clock of `time.monotonic`; None: now.
     Returns:
         What was found, in the order of `records`; without those that failed.
     Raises:
@@ -68,6 +74,7 @@ def retrain(
         TrialFailed: no network could be trained. Where others could, the watcher is told of those that could not.
         NasError: anything else the user can mend, before anything is begun.
     """
+    began = time.monotonic() if began is None else began
     if seeds < 1:
         raise RunError(f"seeds must be at least 1, got {seeds}")
     if workers is not None and workers < 1:
@@ -99,6 +106,7 @@ def retrain(
                     trainings=trainings,
                     workers=slots,
                     limit_s=time_limit_s,
+                    spent_s=time.monotonic() - began,
                     most=epochs,
                 )
             plan = Plan.new(
@@ -113,7 +121,8 @@ def retrain(
                 _check_same(one.plan, plan, folder)
                 plan = one.plan
             members.append(Member(record, folder, one.plan, plan, one.finished, dict(one.seeds), seeds))
-        return Retraining(config, members, task, run, test, slots, watcher or Unwatched()).run(overwrite)
+        limit = None if time_limit_s is None else TimeLimit(time_limit_s, began)
+        return Retraining(config, members, task, run, test, slots, watcher or Unwatched(), limit).run(overwrite)
 
 
 @contextmanager

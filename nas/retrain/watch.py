@@ -19,6 +19,9 @@ class Watcher(Protocol):
             resumed: it goes on with one that was interrupted, or with fewer seeds.
         """
 
+    def shortened(self, trial: int, epochs: int, before: int) -> None:
+        """A network is begun again for fewer epochs than `before`, which would not have ended in time."""
+
     def epoch(self, trial: int, seed: int, log: EpochLog) -> None:
         """An epoch has ended."""
 
@@ -31,11 +34,17 @@ class Watcher(Protocol):
     def failed(self, trial: int, reason: str) -> None:
         """A network cannot be trained; the others go on."""
 
+    def late(self, seconds: float, limit_s: float) -> None:
+        """All is done, and took `seconds`, more than a twentieth over its time limit."""
+
 
 class Unwatched:
     """Says nothing."""
 
     def begun(self, trial: int, epochs: int, n_seeds: int, known: int, resumed: bool) -> None:
+        """See `Watcher`."""
+
+    def shortened(self, trial: int, epochs: int, before: int) -> None:
         """See `Watcher`."""
 
     def epoch(self, trial: int, seed: int, log: EpochLog) -> None:
@@ -48,4 +57,7 @@ class Unwatched:
         """See `Watcher`."""
 
     def failed(self, trial: int, reason: str) -> None:
+        """See `Watcher`."""
+
+    def late(self, seconds: float, limit_s: float) -> None:
         """See `Watcher`."""
