@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -21,6 +23,19 @@ from nas.objectives import OBJECTIVES
 if TYPE_CHECKING:
     from nas.data import Task
     from nas.study.loop import Search, Watcher
+
+_PARTS = {
+    "loading": "loading the data",
+    "calibrating": "calibrating latencies",
+    "pricing": "building and pricing candidates",
+    "proposing": "choosing what to try next",
+    "waiting": "training",
+}
+_NOTHING = 0.005
+"""Seconds that are not worth a word."""
+
+_TIMES = 10
+"""What comes before a first training is to be a tenth of a search."""
 
 DEFAULT_TRIALS = 80
 DEFAULT_SECONDS = 180.0
@@ -329,6 +344,8 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
             "exhausted": "the sampler finds nothing that is new: the space seems exhausted",
         }[ended]
         click.echo(f"\n{why}. {_counts(opened)}\n", err=True)
+        if ended == "time" and (words := _where_it_went(opened)):
+            click.echo(words, err=True)
         if front.members:
             print_front(front)
         for line in opened.noticed:
@@ -350,6 +367,22 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
         why_not = "".join(f"\n  {n} times: {reason}" for reason, n in reasons)
         click.echo(f"no trial is complete, so there is no front{why_not}", err=True)
         raise SystemExit(1)
+
+
+def _where_it_went(opened: Search) -> str:
+    """Say what the time of a search went into that ends without a network, and what would help; else ""."""
+    from nas.durations import readable
+
+    limit, spent = opened.limits.seconds, opened.seconds()
+    if limit is None or opened.ledger.completed:
+        return ""
+    parts = sorted(((s, _PARTS[name]) for name, s in spent.items() if s >= _NOTHING), reverse=True)
+    before = sum(s for name, s in spent.items() if name != "waiting" and not opened.trained_here)
+    enough = 10 * math.ceil(max(_TIMES * before, 3 * limit) / 10)
+    took = readable(time.monotonic() - opened.started)
+    went = ", ".join(f"{readable(s)} {words}" for s, words in parts)
+    remedy = f"give more time, such as --time-limit {enough}s, or --trials instead of a time"
+    return f"no network was trained to the end in {took}: {went}\n  {remedy}\n"
 
 
 def _counts(opened: Search) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -131,6 +131,8 @@ class Search:
     earlier: Sequence[EarlierRun] = ()
     started: float = field(default_factory=time.monotonic)
     """On the clock of `time.monotonic`."""
+    setup_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of getting ready: loading the data, calibrating."""
 
     def __post_init__(self) -> None:
         self._columns = self.evaluator.config.columns()
@@ -141,9 +143,9 @@ class Search:
         """Proposed ahead, while all slots are taken."""
         self._barren = self._rejected = 0
         self._searched_before = max((record.ended_s for record in self.records), default=0.0)
-        self.spent: dict[str, float] = {"waiting": 0.0, "proposing": 0.0}
-        """Seconds of this process: waiting for trainings (or training, where nobody else does), and proposing without
-        what pricing took meanwhile."""
+        self.spent: dict[str, float] = {**self.setup_s, "waiting": 0.0, "proposing": 0.0}
+        """Seconds of this process: getting ready, waiting for trainings (or training, where nobody else does), and
+        proposing without what pricing took meanwhile."""
         for record in self.records:
             if record.prices:
                 self.evaluator.pricer.remember(record.key.split("-")[0], record.prices)
@@ -202,6 +204,10 @@ class Search:
     def searched_s(self) -> float:
         """Seconds of searching so far, those of earlier searches of the run included."""
         return self._searched_before + time.monotonic() - self.started
+
+    def seconds(self) -> dict[str, float]:
+        """Return what the time of this process went into, by name; the rest is writing."""
+        return {"pricing": self.evaluator.pricing_s, **self.spent}
 
     @property
     def _n_new(self) -> int:

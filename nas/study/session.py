@@ -146,8 +146,10 @@ def open_search(
         _check_same(before, config, folder)
         config = replace(config, rungs=before.rungs, objectives=before.objectives)
         check_there(folder, storage_url)
+    loading = time.monotonic()
     if task is None:
         task = load_data(config, download=download, code=code)
+    setup_s = {"loading": time.monotonic() - loading}
     if config.objectives == ("auto",):
         config = replace(config, objectives=usual_objectives(task))
     objectives = scaled_to(config.parsed_objectives(), task)
@@ -173,7 +175,9 @@ def open_search(
         if earlier and not resume:
             write_kept(folder.warm_start, earlier)
         config.write(folder.config, version(DISTRIBUTION))  # a resume may know another path of the data
+        calibrating = time.monotonic()
         calibrate(meters, storage, folder)
+        setup_s["calibrating"] = time.monotonic() - calibrating
         ledger = Ledger(
             objectives,
             budgets,
@@ -209,6 +213,7 @@ def open_search(
             interrupted=interrupted,
             earlier=earlier,
             started=started,
+            setup_s=setup_s,
         )
         try:
             yield search
@@ -287,11 +292,7 @@ def _opened_study(config: StudyConfig, folder: RunFolder, url: str | None, *, re
 
 def _keep_search(search: Search, folder: RunFolder, executor: str, began: str) -> None:
     """Add to `machine.json` how long this process searched, what the time went into, and what was to end it."""
-    seconds = {
-        "all": time.monotonic() - search.started,
-        "pricing": search.evaluator.pricing_s,
-        **search.spent,
-    }
+    seconds = {"all": time.monotonic() - search.started, **search.seconds()}
     here = {
         "began": began,
         "executor": executor.partition(":")[0],  # an address is nobody else's business

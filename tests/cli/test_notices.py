@@ -1,13 +1,15 @@
 """What a command points out on stderr while it does what it was told."""
 
 import dataclasses
+import json
 import re
+import time
 from types import SimpleNamespace
 
 import pytest
 from tiny_run import TINY
 
-from nas.cli.search import _counts, _crowd
+from nas.cli.search import _counts, _crowd, _where_it_went
 from nas.records import read_csv, write_csv
 from nas.study import session
 from nas.study.folder import RunFolder
@@ -97,3 +99,37 @@ def test_a_search_with_far_too_many_workers_says_so_once(nas, tmp_path, monkeypa
     result = nas(*args, *options)
     assert result.exit_code == 0, result.output
     assert result.stderr.count("900 workers on ") == times
+
+
+def short(*, limit: float | None = 20.0, completed: int = 0, trained: int = 0, **spent: float) -> SimpleNamespace:
+    """A search that has ended, of which the closing lines tell."""
+    seconds = {"loading": 0.0, "calibrating": 0.0, "pricing": 0.0, "proposing": 0.0, "waiting": 0.0, **spent}
+    return SimpleNamespace(
+        limits=SimpleNamespace(seconds=limit),
+        ledger=SimpleNamespace(completed=[None] * completed),
+        started=time.monotonic() - 21.0,
+        trained_here=trained,
+        seconds=lambda: seconds,
+    )
+
+
+def test_a_search_without_a_network_says_what_its_time_went_into():
+    said = _where_it_went(short(loading=14.0, calibrating=1.25, pricing=4.0, waiting=0.5)).splitlines()
+    assert said[0] == (
+        "no network was trained to the end in 21 s: 14 s loading the data, 4 s building and pricing candidates, "
+        "1.2 s calibrating latencies, 0.5 s training"
+    )
+    assert said[1] == "  give more time, such as --time-limit 200s, or --trials instead of a time"
+    assert "--time-limit 60s" in _where_it_went(short(waiting=20.0, trained=2)), "of which none came to its end"
+    assert _where_it_went(short(completed=1, loading=20.0)) == ""
+    assert _where_it_went(short(limit=None, loading=20.0)) == ""
+
+
+def test_what_it_says_is_what_the_search_kept(nas, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    result = nas("search", tmp_path / "tiny.yaml", "--out", tmp_path / "short", "--time-limit", "0.001s")
+    assert result.exit_code == 1
+    assert "no network was trained to the end in" in result.stderr
+    kept = json.loads((tmp_path / "short" / "machine.json").read_text())["searches"][0]["seconds"]
+    assert kept["calibrating"] > 0.0
+    assert sum(kept.values()) - kept["all"] <= kept["all"]
