@@ -1,6 +1,6 @@
-"""`nas` for shell scripts, forked from a process that has imported everything once: seconds less for each command.
+"""`nas` and `forked-python`, forked from a process that has imported everything once: seconds less for each command.
 
-Run as `python forked_nas.py SOCKET` it waits for commands; `write_command` writes the program `nas` that sends them.
+Run as `python forked_nas.py SOCKET` it waits for commands; `nas_command` writes the programs that send them.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -18,13 +19,17 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+PYTHON = "forked-python"
+"""Runs a file of Python as `python FILE` does."""
+
 COMMAND = """\
 #!{python} -IS
 import json, os, socket, sys
+from os.path import basename
 
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
-words = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+words = json.dumps([[basename(sys.argv[0]), *sys.argv[1:]], os.getcwd(), dict(os.environ)]).encode()
 socket.send_fds(server, [len(words).to_bytes(4, "big")], [0, 1, 2])
 server.sendall(words)
 answer = server.recv(1)
@@ -34,11 +39,12 @@ sys.exit(answer[0] if answer else "nas ended without an exit code")
 
 @contextmanager
 def nas_command(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
-    """Give a folder that holds the program `nas`; its commands see `environment` changed by their script's."""
+    """Give a folder that holds the programs; their commands see `environment` changed by their script's."""
     address = folder / "socket"
-    command = folder / "nas"
-    command.write_text(COMMAND.format(python=sys.executable, address=str(address)))
-    command.chmod(0o755)
+    for name in ("nas", PYTHON):
+        command = folder / name
+        command.write_text(COMMAND.format(python=sys.executable, address=str(address)))
+        command.chmod(0o755)
     process = subprocess.Popen([sys.executable, __file__, address], env=environment, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -76,15 +82,19 @@ def become(connection: socket.socket) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = ["nas", *words]
+    sys.argv = words
 
 
 def command() -> int:
-    """Run `nas` and return its exit code."""
+    """Run `nas`, or the file that is to be run, and return its exit code."""
     from nas.cli import main
 
     try:
-        main(prog_name="nas")
+        if sys.argv[0] == "nas":
+            main(prog_name="nas")
+        else:
+            del sys.argv[0]
+            runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

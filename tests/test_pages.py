@@ -1,4 +1,4 @@
-"""The docs are true: every command is run or says why not, every option and every link exists."""
+"""The docs are true: every block is run or says why not, every option and every link exists."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import click
 import pytest
 import yaml
 from docs_files import FILES, ROOT
-from forked_nas import nas_command
+from forked_nas import PYTHON, nas_command
 
 from nas.cli import main
 from nas.study.folder import RunFolder
@@ -39,34 +39,39 @@ ENVIRONMENT = {
 }
 
 
-BLOCK = re.compile(r"(?:^<!-- (not run|needs): ([^\n]+) -->\n)?^```sh\n(.*?)^```", re.M | re.S)
-"""A block of commands, and the comment on the line before it."""
+REPLACED_PYTHON = {
+    r"nas\.Study\((\"[^\"]*\")": r'nas.Study(\1, epochs=1, sampler="random"',
+    r"trials=\d+": "trials=3",
+    r"\"(results/[^\"]*)/trial-00017\.([^\"]*)\"": r'__import__("glob").glob("\1/trial-*[0-9].\2")[0]',
+}
+"""The same in Python, as regular expressions."""
+
+BLOCK = re.compile(r"(?:^<!-- (not run|needs): ([^\n]+) -->\n)?^```(sh|python)\n(.*?)^```", re.M | re.S)
+"""A block of commands or of Python, and the comment on the line before it."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of commands of a page."""
+    """A block of commands, or of Python, of a page."""
 
     page: str
     text: str
     not_run: str = ""  # the reason
     needs: tuple[str, ...] = ()  # modules
+    language: str = "sh"
 
     @property
     def missing(self) -> list[str]:
         return [module for module in self.needs if find_spec(module) is None]
 
 
-def blocks_of(page: str) -> list[Block]:
-    """Return the blocks of commands of a page, in order."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+def blocks_of(page: str, language: str = "sh") -> list[Block]:
+    """Return the blocks of a language on a page, in order."""
     found = []
-    for mark, words, block in re.findall(
-        r"(?:^<!-- (not run|needs): ([^\n]+) -->\n)?^```sh\n(.*?)^```", text, re.M | re.S
-    ):
+    for mark, words, said, block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
         needs = tuple(words.split(", ")) if mark == "needs" else ()
-        found.append(Block(page, block, words if mark == "not run" else "", needs))
-    return found
+        found.append(Block(page, block, words if mark == "not run" else "", needs, said))
+    return [block for block in found if block.language == language]
 
 
 @pytest.fixture(scope="module")
@@ -74,31 +79,56 @@ def environment(tmp_path_factory) -> Iterator[dict[str, str]]:
     """What the commands see; `nas` is the code of this checkout."""
     programs = tmp_path_factory.mktemp("programs")
     path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, **ENVIRONMENT, "PATH": path}
+    environment = {**os.environ, **ENVIRONMENT, "PATH": path, "PROGRAMS": str(programs)}
     with nas_command(programs, environment):
         yield environment
 
 
+def runnable(page: str) -> list[Block]:
+    return [b for language in ("sh", "python") for b in blocks_of(page, language) if not b.not_run]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if not all(block.not_run for block in blocks_of(page))])
-def test_the_commands_of_a_page_run(page, environment, tmp_path):
+@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)])
+def test_the_blocks_of_a_page_run(page, environment, tmp_path):
+    """Its commands, each block by itself; then all of its Python in one process, in the same folder."""
     for make in FILES.get(page, ()):
         make(tmp_path)
-    blocks = [block for block in blocks_of(page) if not block.not_run]
-    for block in blocks:
-        if not block.missing:
+    blocks = runnable(page)
+    present = [block for block in blocks if not block.missing]
+    for block in present:
+        if block.language == "sh":
             run(block, environment, tmp_path)
+    run_python([block for block in present if block.language == "python"], environment, tmp_path)
     left_out = [f"{first_line(block)} (needs {', '.join(block.missing)})" for block in blocks if block.missing]
     if left_out:
-        pytest.skip(f"{len(blocks) - len(left_out)} of {len(blocks)} blocks were run; not {'; '.join(left_out)}")
+        pytest.skip(f"{len(present)} of {len(blocks)} blocks were run; not {'; '.join(left_out)}")
 
 
 def run(block: Block, environment: dict[str, str], folder: Path) -> None:
+    """Run a block of commands."""
     text = block.text
     for shown, instead in REPLACED.items():
         text = text.replace(shown, instead)
+    call(block, ["bash", "-euo", "pipefail", "-c", text], environment, folder)
+
+
+def run_python(blocks: list[Block], environment: dict[str, str], folder: Path) -> None:
+    """Run the Python of a page, one block after the other, as one file: workers import it."""
+    if not blocks:
+        return
+    text = "\n\n".join(block.text for block in blocks)
+    for shown, instead in REPLACED_PYTHON.items():
+        text = re.sub(shown, instead, text)
+    script = folder / "blocks_of_the_page.py"
+    script.write_text(text, encoding="utf-8")
+    call(blocks[0], [Path(environment["PROGRAMS"], PYTHON), script], environment, folder)
+
+
+def call(block: Block, words: list[str | Path], environment: dict[str, str], folder: Path) -> None:
+    """Run a program, and fail with what it says where it fails."""
     result = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text],
+        words,
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -183,3 +213,23 @@ def test_a_block_that_fails_is_told_with_its_page_and_output(environment, tmp_pa
     assert "page.md, the block that begins 'nas front nowhere'" in str(failed.value)
     assert "nowhere: no such run folder" in str(failed.value)
     assert "not reached\n" not in str(failed.value)
+
+
+def test_the_python_of_a_page_is_one_process_and_a_fault_is_told_with_its_line(environment, tmp_path):
+    good = [Block("page.md", "import os\nhere = os.getpid()\n"), Block("page.md", "assert here == os.getpid()\n")]
+    run_python(good, environment, tmp_path)
+    bad = [*good, Block("page.md", "import nas\nnas.Front.load('nowhere')\n")]
+    with pytest.raises(pytest.fail.Exception) as failed:
+        run_python(bad, environment, tmp_path)
+    assert "nas.Front.load('nowhere')" in str(failed.value)
+    assert "nowhere: no such run folder" in str(failed.value)
+
+
+def test_what_is_shown_is_run_in_little():
+    found = 'nas.Study("image", data="a").search(trials=100); open("results/a/exports/trial-00017.tokenizer.json")'
+    for shown, instead in REPLACED_PYTHON.items():
+        found, n = re.subn(shown, instead, found)
+        assert n, f"no page shows {shown}"
+    assert found.startswith('nas.Study("image", epochs=1, sampler="random", data="a").search(trials=3)')
+    text = "".join(block.text for page in PAGES for block in blocks_of(page, "python"))
+    assert all(re.search(shown, text) for shown in REPLACED_PYTHON)
