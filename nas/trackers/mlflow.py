@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,11 @@ class MLflow:
         """Make a run, or take up the one that there is of this search."""
         from mlflow.tracking import MlflowClient
 
-        self._client = MlflowClient(tracking_uri=self._uri or None)
+        with _quiet():  # where it makes the tables of a new database, amidst a live table
+            self._begin(MlflowClient(tracking_uri=self._uri or None), run)
+
+    def _begin(self, client: Any, run: RunInfo) -> None:
+        self._client = client
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", _EXPERIMENT)
         found = self._client.get_experiment_by_name(name)
         self._experiment = found.experiment_id if found else self._client.create_experiment(name)
@@ -119,6 +125,18 @@ class MLflow:
         for i, chunk in enumerate(chunks):
             first = i == 0
             self._client.log_batch(run, metrics=told if first else [], params=chunk, tags=marks if first else [])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's own log lines off the user's terminal, and leave its setting as it was."""
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _plain(name: str) -> str:
