@@ -29,7 +29,7 @@ from nas.retrain.watch import Unwatched
 from nas.retrain.watch import Watcher as RetrainWatcher
 from nas.space import Space
 from nas.study.config import StudyConfig
-from nas.study.elsewhere import targets_in
+from nas.study.elsewhere import targets_again, targets_in
 from nas.study.folder import RunFolder, next_folder
 from nas.study.front import front_numbers, overlapping
 from nas.study.interest import worst_of_interest
@@ -488,6 +488,7 @@ class Front:
         path, run = Path(path) if path is not None else self.folder.report, str(self.folder.path)
         kept, objectives = read_kept(self.folder.path), self.config.parsed_objectives()
         done = completed(self.records)
+        further = ["retrain", run, "--pick", "knee"], ["export", run, "--pick", "knee", *targets_again(self.config)]
         story = Story(
             run=self.folder.path.resolve().name,
             space=self.config.space,
@@ -499,7 +500,7 @@ class Front:
             alike=self.indistinguishable(),
             trace=list(zip((r.number for r in done), hypervolume_trace(done, objectives), strict=True)),
             commands=search_commands(self.config, kept["machine"].get("searches", []), run),
-            next=[f"nas {command} {shlex.quote(run)} --pick knee" for command in ("retrain", "export") if self.members],
+            next=[shlex.join(["nas", *words]) for words in further if self.members],
             **kept,
         )
         write_page(path, story)

@@ -24,7 +24,9 @@ from nas.records import TrialRecord
 from nas.retrain import Retrained, drive, read_retrained, retrain
 from nas.retrain.card import page
 from nas.retrain.clock import TimeLimit, ends_in, share_that_fits
-from nas.retrain.plan import epochs_that_fit
+from nas.retrain.drive import Member, Retraining, Training
+from nas.retrain.folder import RetrainFolder
+from nas.retrain.plan import Plan, epochs_that_fit
 from nas.retrain.result import SeedResult
 from nas.retrain.watch import Unwatched
 from nas.study.folder import RunFolder
@@ -568,6 +570,22 @@ def test_a_network_of_which_a_seed_is_done_keeps_its_epochs(front, train, slow_e
     found = train(record=timed(front, 0.9), seeds=2, time_limit_s=20.0, epochs=5, watcher=told)
     slow_epochs[0] = 100.0
     assert (len(found.seeds), found.epochs, told.shorter) == (2, 5, [])
+
+
+def test_what_was_trained_by_a_plan_that_is_replaced_meanwhile_is_dropped(front, best, train, tmp_path):
+    plan = Plan(**train(seeds=1, epochs=2).plan)
+    folder = RetrainFolder(tmp_path / "other")
+    member = Member(best.record, folder, None, plan, None, {}, wanted=1)
+    training = Training(member, seed=0, epoch_s=1.0)
+    assert training.job(1).train.epochs == 2
+    member.plan = plan.shortened(1)
+    training.begin_again()
+    retraining = Retraining(front.config, [member], front.task, RunFolder(tmp_path), None, 2, Unwatched())
+    for outcome in ({"ended": "rung", "weights": b"of two epochs"}, {"ended": "failed"}, {"ended": "died"}):
+        assert retraining._goes_on(training, Outcome(number=1, rung=1, **outcome))
+    assert (member.seeds, member.failed, training.done, training.deaths) == ({}, "", 0, 0)
+    assert not folder.path.exists()
+    assert training.job(2).train.epochs == 1
 
 
 def test_when_trainings_end_by_hand():

@@ -67,6 +67,7 @@ def retrain(
     data_root: str | None,
 ) -> None:
     from nas.api import Front
+    from nas.study.elsewhere import targets_again
     from nas.tables import print_retrained
 
     if (whole or n_members is not None) and picks:
@@ -94,7 +95,8 @@ def retrain(
         click.echo(f"weights, figures, model card: {model.folder}", err=True)
     click.echo(f"table: {found.folder.retrained_table}", err=True)
     rules = " ".join(f"--pick trial:{one.trial}" for one in models)
-    click.echo(f"next: nas export {shlex.quote(run)} {rules}{given_again(data)}", err=True)
+    given = given_again(data) + "".join(f" {shlex.quote(word)}" for word in targets_again(found.config))
+    click.echo(f"next: nas export {shlex.quote(run)} {rules}{given}", err=True)
     if telling.any_failed:
         raise SystemExit(1)
 

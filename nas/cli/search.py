@@ -229,7 +229,7 @@ def search(
         again += [f"--storage {shlex.quote(storage)}"] if storage is not None else []
         again += [f"--track {shlex.quote(one)}" for one in track]
         again += [shlex.quote(word) for word in options_again(opened.evaluator.config)]
-        _say_end(opened, ended, quiet, " ".join(again) + given_plugins())
+        _say_end(opened, ended, quiet, " ".join(again) + given_plugins(), executor)
 
 
 def _limits_of(run: str | None) -> tuple[int | None, float | None, int | None]:
@@ -326,7 +326,7 @@ def _limits(opened: Search) -> str:
     return " or ".join(ends) + each
 
 
-def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
+def _say_end(opened: Search, ended: str, quiet: bool, again: str, executor: str) -> None:
     """Print the front, draw it, and say where everything is."""
     from nas.api import Front
     from nas.tables import print_front
@@ -358,7 +358,9 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
         click.echo(f"go on with: {again}", err=True)
     if not quiet and front.members:
         given = given_again(opened.evaluator.config.data)
-        click.echo(f"next: nas retrain {path} --pick knee{given}    nas export {path} --pick knee{given}", err=True)
+        measured = "".join(f" {shlex.quote(word)}" for word in _measured_again(opened, executor))
+        retrain, export = (f"nas {command} {path} --pick knee{given}" for command in ("retrain", "export"))
+        click.echo(f"next: {retrain}    {export}{measured}", err=True)
         click.echo(f"page: nas report {path}", err=True)
     if ended == "interrupted":
         raise SystemExit(130)
@@ -367,6 +369,16 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
         why_not = "".join(f"\n  {n} times: {reason}" for reason, n in reasons)
         click.echo(f"no trial is complete, so there is no front{why_not}", err=True)
         raise SystemExit(1)
+
+
+def _measured_again(opened: Search, executor: str) -> list[str]:
+    """Return the words that an export needs to measure where the search did; mostly none."""
+    from nas.study.elsewhere import targets_again
+    from nas.study.executors.ray_meter import made_on_ray
+
+    meters = opened.evaluator.pricer.meters.values()
+    on_ray = any(made_on_ray(meter.calibration) for meter in meters if not meter.target.host)
+    return [*targets_again(opened.evaluator.config), *(["--executor", executor] if on_ray else [])]
 
 
 def _where_it_went(opened: Search) -> str:

@@ -23,6 +23,7 @@ from nas.records import TrialRecord, read_json, summary, write_json, write_text
 from nas.retrain.clock import LATE
 from nas.retrain.result import Retrained
 from nas.study.config import StudyConfig
+from nas.study.elsewhere import targets_again
 from nas.study.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def make_card(
         "versions": {"pareto-nas": version("pareto-nas"), **{k: describe()[k] for k in ("python", "torch", "numpy")}},
         "plugins": [plugin.name for plugin in config.plugins],
         "load": f'nas.Front.load({_place(run)!r}{arguments}).pick("trial:{record.number}").network()',
-        "export": f"nas export {where} {pick}{named}",
+        "export": f"nas export {where} {pick}{named}" + "".join(f" {shlex.quote(w)}" for w in targets_again(config)),
         "reproduce": f"nas retrain {where} {pick} {trainings} --overwrite{named}",
     }
 

@@ -49,6 +49,12 @@ def options_again(config: StudyConfig) -> list[str]:
     return words
 
 
+def targets_again(config: StudyConfig) -> list[str]:
+    """Return the words of `nas export` and `nas measure` that name all targets of a run; none where all are here."""
+    own = list(config.latencies().values())
+    return [word for target in own for word in ("--target", target)] if any(map(_away, own)) else []
+
+
 def check_to_resume(config: StudyConfig, folder: RunFolder, named: Iterable[str]) -> None:
     """Check that the user has named each target of a run on another machine in this process.
 
@@ -70,7 +76,7 @@ def check_to_measure(config: StudyConfig, folder: RunFolder) -> None:
     """
     own = list(config.latencies().values())
     if away := [target for target in own if _away(target)]:
-        options = shlex.join([word for target in own for word in ("--target", target)])
+        options = shlex.join(targets_again(config))
         here = next((target for target in own if target not in away), "onnxruntime")
         raise RunError(
             f"{folder.path}: this run measured on {' and '.join(away)}, {NAMED_AGAIN}; give {options} to measure as it "

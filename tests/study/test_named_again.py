@@ -1,6 +1,8 @@
 """No machine is connected to because a run's file names it: every command and method over a run asks for it again."""
 
+import html
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -110,10 +112,16 @@ def test_another_spelling_names_it_and_another_machine_does_not(run):
 
 def test_such_a_run_is_read_retrained_and_measured_here_without_it(run):
     rewritten(run, runtime=AWAY)
-    for command in (["front"], ["report"], ["retrain", "--epochs", "1", "--seeds", "1"], ["export"]):
-        here = ["--target", "onnxruntime"] if command == ["export"] else []
-        result = CliRunner().invoke(main, [command[0], str(run), *command[1:], *here])
+    named = f"--target '{AWAY}'"
+    here = ["--target", "onnxruntime"]
+    for command in (["front"], ["report"], ["retrain", "--epochs", "1", "--seeds", "1"], ["export", *here]):
+        result = CliRunner().invoke(main, [command[0], str(run), *command[1:]])
         assert result.exit_code == 0, (result.output, result.exception)
+        if command[0] == "retrain":
+            assert re.search(rf"^next: nas export .*{re.escape(named)}$", result.output, re.M)
+    assert re.search(rf"nas export [^<]*{re.escape(named)}", html.unescape((run / "report.html").read_text()))
+    (card,) = run.glob("retrained/*/model_card.md")
+    assert re.search(rf"^nas export .*{re.escape(named)}$", card.read_text(), re.M)
     (found,) = Front.load(run).measure(["onnxruntime"], members=[Front.load(run)[0]])
     assert [again.target for again in found.latencies.values()] == ["onnxruntime"]
 
