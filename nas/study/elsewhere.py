@@ -61,10 +61,12 @@ def check_to_resume(config: StudyConfig, folder: RunFolder, named: Iterable[str]
     Raises:
         RunError: one is not; says what to add.
     """
-    if missing := [t for t in config.latencies().values() if _away(t) and t not in set(named)]:
+    away = [target for target in config.latencies().values() if _away(target)]
+    if missing := [target for target in away if target not in set(named)]:
         raise RunError(
-            f"{folder.path}: this run measures on {' and '.join(missing)}, {NAMED_AGAIN}; give "
-            f"{shlex.join(options_again(config))} again (in Python: targets={missing!r})"
+            f"{folder.path}: this run measures on {' and '.join(missing)}, {NAMED_AGAIN}\n"
+            f"  to go on there give again {shlex.join(options_again(config))}\n"
+            f"  in Python: targets={away!r}"
         )
 
 
@@ -79,8 +81,9 @@ def check_to_measure(config: StudyConfig, folder: RunFolder) -> None:
         options = shlex.join(targets_again(config))
         here = next((target for target in own if target not in away), "onnxruntime")
         raise RunError(
-            f"{folder.path}: this run measured on {' and '.join(away)}, {NAMED_AGAIN}; give {options} to measure as it "
-            f"did (in Python: targets={own!r}), or --target {here} to measure here"
+            f"{folder.path}: this run measured on {' and '.join(away)}, {NAMED_AGAIN}\n"
+            f"  to measure there give {options}\n"
+            f"  to measure here --target {here}; in Python: targets={own!r}"
         )
 
 

@@ -76,8 +76,9 @@ def _open_kept(target: str, folder: RunFolder, executor: str) -> OpenMeter:
     if made_on_ray(calibration) and not Target.parse(target).host:
         if place != "ray":
             raise RunError(
-                f"{folder.path}: {target} was measured on a Ray cluster, {NAMED_AGAIN}; give --executor ray, or "
-                "ray:ADDRESS, to measure there (in Python: executor='ray'), or another --target to measure here"
+                f"{folder.path}: {target} was measured on a Ray cluster, {NAMED_AGAIN}\n"
+                "  to measure there give --executor ray, or ray:ADDRESS; in Python: executor='ray'\n"
+                "  to measure here another --target"
             )
         return open_on_ray(target, calibration, address=address or "auto")
     return open_meter(target, calibration)
