@@ -198,7 +198,7 @@ def test_a_quantised_file_that_cannot_be_leaves_nothing_and_replaces_nothing(con
 def test_a_run_on_torch_modules_has_no_int8_files(convolutional, tmp_path):
     front, path = convolutional.front, tmp_path / "net.onnx"
     meters = {"latency_ms": open_meter("eager")}
-    with pytest.raises(NasError, match=r"the run measures on eager, which runs torch modules.*int8_static"):
+    with pytest.raises(NasError, match=r"eager runs torch modules.*int8_static"):
         ship(front.config, convolutional.record, front.task, front.folder, meters, path=path, precision="int8_static")
     assert not path.exists()
 

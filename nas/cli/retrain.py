@@ -139,10 +139,10 @@ class _Telling:
         say_notices([member])
 
     def shortened(self, trial: int, epochs: int, before: int) -> None:
-        """Say that it is begun again, and for how many epochs."""
+        """Say for how many epochs."""
         self._epochs[trial] = epochs
-        why = "epochs take longer than in the search, and the time would not do"
-        click.echo(f"trial {trial}: {why}: begun again with {epochs} instead of {before}", err=True)
+        why = "since they take longer than in the search"
+        click.echo(f"trial {trial}: {epochs} epochs instead of {before}, {why}", err=True)
 
     def epoch(self, trial: int, seed: int, log: EpochLog) -> None:
         """Say so now and then."""

@@ -51,6 +51,12 @@ long epochs take, while little is lost if they have to be fewer."""
 _LITTLE = 0.5
 """Of a training may be done at most where it is begun again for fewer epochs."""
 
+_WORTH = 0.9
+"""Of the epochs of a network that is begun again it has at most so many: what is nearer ends in time, or nearly."""
+
+_LAST = 5
+"""Jobs of a network that tell how long its epochs take."""
+
 _DEATHS = 2
 """Of processes, after which a seed is taken to be what they die of."""
 
@@ -72,9 +78,11 @@ class Member:
     """Trained and judged."""
 
     wanted: int
-    first_planned: int = 0
-    """Epochs, before a time limit made them fewer."""
     failed: str = ""
+
+    def __post_init__(self) -> None:
+        self.first_planned = self.plan.epochs
+        """Epochs, before a time limit made them fewer."""
 
     @property
     def number(self) -> int:
@@ -150,8 +158,8 @@ class Retraining:
     ) -> None:
         self._config, self._members, self._task, self._run = config, members, task, run
         self._test, self._slots, self._watcher, self._limit = test, slots, watcher, limit
-        self._measured: dict[int, float] = {}
-        """Seconds of an epoch of a network, by number of its trial, as its last checkpoint showed them."""
+        self._measured: dict[int, list[tuple[float, int]]] = {}
+        """Seconds and epochs of the jobs of a network, by number of its trial."""
         self._under_way: dict[int, Training] = {}
         self._submitted = 0
 
@@ -199,6 +207,7 @@ class Retraining:
                 while waiting and len(self._under_way) < executor.slots:
                     training = waiting.popleft()
                     if not training.member.failed:
+                        self._plan_now(training.member, [training, *waiting])
                         self._submitted += 1
                         self._under_way[self._submitted] = training
                         executor.submit(training.job(self._submitted, limited=self._limit is not None))
@@ -212,43 +221,64 @@ class Retraining:
                 self._keep_time(waiting)
 
     def _keep_time(self, waiting: Iterable[Training]) -> None:
-        """Make plans shorter that would end too late, of networks of which little is done."""
-        if self._limit is None or not self._measured:
-            return
+        """Begin networks again with fewer epochs that would end too late, while little of them is done."""
         left = [t for t in (*self._under_way.values(), *waiting) if not t.member.failed]
+        if self._limit is None or not self._known():
+            return
         now = [t.epochs_left * self._epoch_s(t) for t in left]
         if self._limit.spent_s + ends_in(now, self._slots) <= LATE * self._limit.seconds:
             return
-        done = {t.member.number: 0.0 for t in left}
-        for t in left:
-            done[t.member.number] = max(done[t.member.number], 1 - t.epochs_left / t.member.plan.epochs)
-        free = {n for n, share in done.items() if share <= _LITTLE and not self._member(n).seeds}
+        share = self._share(left)
+        for member in {t.member.number: t.member for t in left if t.plan is not None}.values():
+            epochs = max(1, int(share * member.first_planned))
+            if self._may_change(member, left) and epochs <= _WORTH * member.plan.epochs:
+                self._shorten(member, epochs, left)
+
+    def _plan_now(self, member: Member, waiting: Iterable[Training]) -> None:
+        """Choose the epochs of a network whose turn has come, as the others have shown what they take."""
+        left = [t for t in (*self._under_way.values(), *waiting) if not t.member.failed]
+        begun = any(t.plan is not None or t.done for t in left if t.member is member)
+        if self._limit is None or not self._known() or begun or not self._may_change(member, left):
+            return
+        epochs = max(1, int(self._share(left) * member.first_planned))
+        if epochs < member.plan.epochs:
+            self._shorten(member, epochs, left)
+
+    def _share(self, left: Sequence[Training]) -> float:
+        """Return the share of the epochs first planned with which what may still change ends in time."""
+        assert self._limit is not None
+        free = {t.member.number for t in left if self._may_change(t.member, left)}
 
         def seconds(share: float) -> list[float]:
-            anew = [self._epoch_s(t) * t.member.plan.epochs * share for t in left]
-            return [a if t.member.number in free else n for t, a, n in zip(left, anew, now, strict=True)]
+            return [
+                self._epoch_s(t) * (share * t.member.first_planned if t.member.number in free else t.epochs_left)
+                for t in left
+            ]
 
-        share = share_that_fits(seconds, self._slots, NEAR * self._limit.left_s)
-        for member in map(self._member, sorted(free)):
-            before, epochs = member.plan.epochs, max(1, int(share * member.plan.epochs))
-            if epochs < before:
-                member.first_planned = member.first_planned or before
-                member.plan = member.plan.shortened(epochs)
-                member.folder.begin(member.plan, anew=True)
-                for training in (t for t in left if t.member is member):
-                    training.begin_again()
-                self._watcher.shortened(member.number, epochs, before)
+        return share_that_fits(seconds, self._slots, NEAR * self._limit.left_s)
 
-    def _member(self, number: int) -> Member:
-        return next(member for member in self._members if member.number == number)
+    def _may_change(self, member: Member, left: Sequence[Training]) -> bool:
+        most = max((1 - t.epochs_left / member.plan.epochs for t in left if t.member is member), default=1.0)
+        return most <= _LITTLE and not member.seeds
+
+    def _shorten(self, member: Member, epochs: int, left: Sequence[Training]) -> None:
+        self._watcher.shortened(member.number, epochs, member.plan.epochs)
+        member.plan = member.plan.shortened(epochs)
+        member.folder.begin(member.plan, anew=True)
+        for training in (t for t in left if t.member is member):
+            training.begin_again()
+
+    def _known(self) -> bool:
+        """Whether enough was trained to judge by: a first stretch is slower than what follows."""
+        return any(len(jobs) > 1 for jobs in self._measured.values())
 
     def _epoch_s(self, training: Training) -> float:
         """Return the seconds of an epoch: as they were, else as foretold and as much longer as those of the others."""
-        measured = self._measured.get(training.member.number)
-        if measured is not None:
-            return measured
+        number = training.member.number
+        if number in self._measured:
+            return _each(self._measured[number])
         foretold = {m.number: m.record.epoch_seconds for m in self._members}
-        longer = [seconds / foretold[n] for n, seconds in self._measured.items() if foretold[n] > 0]
+        longer = [_each(jobs) / foretold[n] for n, jobs in self._measured.items() if foretold[n] > 0]
         return training.member.record.epoch_seconds * (median(longer) if longer else 1.0)
 
     def _resumed(self, training: Training) -> Training:
@@ -297,7 +327,8 @@ class Retraining:
             self._fail(member, f"seed {training.seed + 1}: {outcome.reason}")
             return False
         training.epoch_s, trained_s = outcome.epoch_seconds, outcome.epoch_seconds * outcome.epochs
-        self._measured[member.number] = (trained_s - training.trained_s) / (outcome.rung + 1 - training.done)
+        took = trained_s - training.trained_s, outcome.rung + 1 - training.done
+        self._measured.setdefault(member.number, []).append(took)
         if outcome.state is not None:
             training.trained_s = trained_s
             member.folder.save_state(training.seed, outcome.state)
@@ -329,7 +360,8 @@ class Retraining:
         if self._limit is None:
             return None
         found = {"limit_seconds": self._limit.seconds, "ended_after_seconds": round(self._limit.spent_s, 2)}
-        return found | ({"epochs_first_planned": member.first_planned} if member.first_planned else {})
+        shorter = member.plan.epochs < member.first_planned
+        return found | ({"epochs_first_planned": member.first_planned} if shorter else {})
 
     def _fail(self, member: Member, reason: str) -> None:
         member.failed = reason
@@ -364,3 +396,9 @@ class Retraining:
 def n_searched(config: StudyConfig, task: Task) -> int:
     """Return how many samples an epoch of the search passed over."""
     return max(1, round(len(task.x_train) * config.subset))
+
+
+def _each(jobs: Sequence[tuple[float, int]]) -> float:
+    """Return the seconds of an epoch in the last jobs; the first of all is left out, where there are others."""
+    told = jobs[1:][-_LAST:] or jobs
+    return sum(seconds for seconds, _ in told) / sum(epochs for _, epochs in told)

@@ -20,7 +20,7 @@ class Watcher(Protocol):
         """
 
     def shortened(self, trial: int, epochs: int, before: int) -> None:
-        """A network is begun again for fewer epochs than `before`, which would not have ended in time."""
+        """A network is trained for fewer epochs than `before`, which would not end in time; from its start."""
 
     def epoch(self, trial: int, seed: int, log: EpochLog) -> None:
         """An epoch has ended."""
