@@ -120,22 +120,22 @@ def missing_words() -> set[str]:
 def numbers(path: Path, name: str, words: list[str], lines: list[int], semicolons: bool) -> np.ndarray:
     """Return a column of numbers (n,), NaN where one is missing.
 
-    Where semicolons separate, a column all of whose values are written like 123,4 holds numbers.
+    Where semicolons separate, they may be written like 123,4; all in one way.
     """
     missing = missing_words()
     there = [word for word in words if word not in missing]
     comma = re.compile(r"\s*[+-]?(\d+(,\d+)?|,\d+)([eE][+-]?\d+)?\s*", re.ASCII)
-    commas = semicolons and all(comma.fullmatch(word) for word in there)
     point = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+    commas = semicolons and sum(map(bool, map(comma.fullmatch, there))) >= sum(map(bool, map(point.fullmatch, there)))
     found = np.full(len(words), np.nan)
     for i, word in enumerate(words):
         if word in missing:
             continue
         plain = word.replace(",", ".") if commas else word
-        if not point.fullmatch(plain) or not np.isfinite(float(plain)):
+        if not (comma if commas else point).fullmatch(word) or not np.isfinite(float(plain)):
             sys.exit(
                 f"{path}: line {lines[i]}: column {name!r} holds numbers, and here {word!r}; write it as "
-                "123.4, or leave the field empty"
+                f"{'123,4' if commas else '123.4'}, or leave the field empty"
             )
         found[i] = float(plain)
     return found
