@@ -286,7 +286,7 @@ training: {epochs: 20, batch_size: 16, optimizer: {adamw: {lr: 0.02}}}
     assert "- size: a number, " in page
     shipped = best.export()
     tables.print_shipped([shipped])
-    assert f"python {shipped.example} SAMPLES.npy" in capsys.readouterr().out
+    assert f"python {shipped.example} ROWS.csv" in capsys.readouterr().out
     session = onnxruntime.InferenceSession(shipped.file)
     meta = session.get_modelmeta().custom_metadata_map
     x = apply_columns(table, json.loads(meta["recipe"])["columns"])

@@ -185,7 +185,9 @@ def test_an_image_where_images_are_not_what_was_learned(tmp_path, metadata):
         samples_of(metadata).reads[0](str(tmp_path / "image.png"), metadata)
 
 
-@pytest.mark.parametrize(("name", "said"), [("no.png", "no such file"), ("text.png", "no image"), ("cut.png", "decod")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("no.png", "no such file"), (".", "is a folder"), ("text.png", "no image"), ("cut.png", "decod")]
+)
 def test_what_is_no_image_is_told(tmp_path, name, said):
     (tmp_path / "text.png").write_text("no image")
     Image.new("L", (50, 40), 7).save(tmp_path / "cut.png")

@@ -20,7 +20,7 @@ def read_images(given: str, metadata: dict[str, Any]) -> np.ndarray:
         x = loaded(path)
         return arranged(resized(x, path, metadata) if metadata.get("resolution") else x, path, metadata)
     if not path.is_file():
-        sys.exit(f"{path}: there is no such file")
+        sys.exit(f"{path}: {'is a folder; name an image in it' if path.is_dir() else 'there is no such file'}")
     try:
         with Image.open(path) as image:
             return arranged(as_trained(image, path, metadata), path, metadata)

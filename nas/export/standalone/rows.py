@@ -92,7 +92,8 @@ def read_columns(path: Path, wanted: list[str], encoding: str) -> tuple[dict[str
         sys.exit(f"{path}: line {reader.line_num}: {error}")
     if not rows:
         sys.exit(f"{path}: there is a header and no line below it")
-    return {name: [row[header.index(name)] for row in rows] for name in wanted}, lines, delimiter
+    places = {name: header.index(name) for name in wanted}
+    return {name: [row[i] for row in rows] for name, i in places.items()}, lines, delimiter
 
 
 def read_text(path: Path, encoding: str) -> str:
