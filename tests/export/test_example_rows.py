@@ -114,12 +114,14 @@ def test_what_is_wrong_in_a_table_is_told_with_its_place(tmp_path, text, said):
     ("name", "encoding", "said"),
     [
         ("new.csv", "", r"new\.csv: is not utf-8: .* name its encoding behind the file, e\.g\. .*new\.csv latin-1"),
+        ("wide.csv", "", r"wide\.csv: is not utf-8: .* e\.g\. .*wide\.csv utf-16"),
         ("new.csv", "klingon", "there is no encoding called 'klingon'"),
         ("old.csv", "", r"old\.csv: cannot be read: No such file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told(tmp_path, name, encoding, said):
     (tmp_path / "new.csv").write_text(GOOD, encoding="latin-1")
+    (tmp_path / "wide.csv").write_text(GOOD, encoding="utf-16")
     assert len(read_rows(str(tmp_path / "new.csv"), metadata(), "latin-1")) == 1
     with pytest.raises(SystemExit, match=said):
         read_rows(str(tmp_path / name), metadata(), encoding)

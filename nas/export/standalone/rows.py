@@ -100,13 +100,15 @@ def read_text(path: Path, encoding: str) -> str:
     """Return what is in a text file."""
     try:
         # A mark that some programs put in front is no part of the first column's name.
-        text = path.read_bytes().decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8", "utf_8") else encoding)
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8", "utf_8") else encoding)
     except OSError as error:
         sys.exit(f"{path}: cannot be read: {error.strerror or error}")
     except LookupError:
         sys.exit(f"{path}: there is no encoding called {encoding!r}; write e.g. latin-1")
     except UnicodeError as error:
-        sys.exit(f"{path}: is not {encoding}: {error}; name its encoding behind the file, e.g. {path} latin-1")
+        likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+        sys.exit(f"{path}: is not {encoding}: {error}; name its encoding behind the file, e.g. {path} {likely}")
     if not text.strip():
         sys.exit(f"{path}: the file is empty")
     return text
