@@ -55,7 +55,8 @@ def export(
 
     A file takes float32 (N, ...), standardised: (x * scale - mean) / std per channel; scale, mean, std, shape and
     class names are in the metadata of an ONNX file, and beside another in FILE.json. Beside each lies
-    FILE.example.py, which classifies with it and needs no part of this package. The weights are those of
+    FILE.example.py, which predicts with it from images, rows of a table, texts, ... as you have them, and needs no
+    part of this package. The weights are those of
     `nas retrain` (seed 0), or the search's where there was none. A file that differs from torch is not left behind.
 
     Latencies are those of the run's targets that run such files, with the run's calibration, else of the format's own
