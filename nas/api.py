@@ -468,11 +468,12 @@ class Front:
         """
         from nas.report import Story, read_kept, write_page
         from nas.study.command import search_commands
-        from nas.study.front import completed, hypervolume_trace
+        from nas.study.front import completed, hypervolume_box, hypervolume_trace
 
         path, run = Path(path) if path is not None else self.folder.report, str(self.folder.path)
         kept, objectives = read_kept(self.folder.path), self.config.parsed_objectives()
         done = completed(self.records)
+        box = hypervolume_box(done, objectives)
         story = Story(
             run=self.folder.path.resolve().name,
             space=self.config.space,
@@ -482,7 +483,8 @@ class Front:
             records=self.records,
             knee=self.pick("knee").record.number if self.members else None,
             alike=self.indistinguishable(),
-            trace=list(zip((r.number for r in done), hypervolume_trace(done, objectives), strict=True)),
+            trace=hypervolume_trace(done, objectives),
+            box=(0, {}) if box is None else (box.n_trials, box.reference(objectives)),
             commands=search_commands(self.config, kept["machine"].get("searches", []), run),
             next=[f"nas {command} {shlex.quote(run)} --pick knee" for command in ("retrain", "export") if self.members],
             **kept,

@@ -100,7 +100,7 @@ def _tiles(story: Story) -> Markup:
 def _superlative(objective: Objective) -> str:
     if objective.direction == "maximize":
         return f"best {head(objective.name)}"
-    word = {"ms": "lowest", "loss": "lowest", "count": "fewest", "bytes": "smallest"}[kind(objective.name)]
+    word = {"count": "fewest", "bytes": "smallest"}.get(kind(objective.name), "lowest") if objective.cheap else "lowest"
     return f"{word} {head(objective.name)}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.objectives import Objective, is_latency
+from nas.objectives import Objective, is_latency, parse_objective
 
 _LABELS = {
     "accuracy": "validation accuracy",
@@ -41,19 +41,27 @@ def head(name: str) -> str:
     """
     base, at, target = name.partition("@")
     known = {"latency_ms": "latency", "macs": "MACs", "n_params": "parameters", "size_bytes": "size"}
-    known["peak_bytes"] = "peak memory"
+    known |= {
+        "peak_bytes": "peak memory",
+        "balanced_accuracy": "balanced accuracy",
+        "macro_f1": "macro F1",
+        "r2": "R\u00b2",
+    }
     return f"{known.get(base, base)}{' @' if at else ''}{target}"
 
 
 def kind(name: str) -> str:
-    """Return how the figures of an objective are written: share, loss, ms, bytes or count.
+    """Return how the figures of an objective are written: share, loss (four decimals), ms, bytes or count.
 
-    >>> kind("accuracy"), kind("latency_ms@openvino"), kind("macs")
-    ('share', 'ms', 'count')
+    >>> kind("accuracy"), kind("macro_f1"), kind("latency_ms@openvino"), kind("macs")
+    ('share', 'share', 'ms', 'count')
     """
     if is_latency(name):
         return "ms"
-    return {"accuracy": "share", "loss": "loss", "size_bytes": "bytes", "peak_bytes": "bytes"}.get(name, "count")
+    objective = parse_objective(name)
+    if objective.is_share and objective.best == 1 and objective.direction == "maximize":
+        return "share"
+    return {"loss": "loss", "r2": "loss", "size_bytes": "bytes", "peak_bytes": "bytes"}.get(name, "count")
 
 
 def figure(name: str, value: float) -> str:
