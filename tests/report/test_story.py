@@ -99,7 +99,7 @@ def test_the_trace_is_the_hypervolume_of_each_beginning(points, lost):
     assert [number for number, _ in trace] == [r.number for r in records]
     volumes = [volume for _, volume in trace]
     assert volumes == sorted(volumes)
-    assert 0 < volumes[0] or lost, "every one of the first ten dominates a part of the box"
+    assert volumes[0] > 0 or lost, "every one of the first ten dominates a part of the box"
     assert volumes[-1] == pytest.approx(expected)
     for n in range(10, len(records)):  # the box stands still from there on
         if not lost:
