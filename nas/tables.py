@@ -167,10 +167,12 @@ def _epochs(n: float) -> str:
 
 
 def _gap(one: Model) -> str:
-    """Say how the search's figure compares with the test set's, and why; or that the test set cannot tell them apart."""
+    """Say how the search's figure compares with the test set's, and why; or that they cannot be told apart."""
     if not math.isnan(one.sampling_error) and abs(one.gap) <= one.sampling_error:
         return f"{one.gap:+.4f}: no more than the chance error of {one.n_test} test samples"
-    if one.gap >= 0:
+    if one.gap == 0:
+        return "0: as good on the test set as in the search"
+    if one.gap > 0:
         return f"{one.gap:+.4f}: worse on the test set than in the search, which chose it by the data it judged it on"
     more = f"for {_epochs(one.epochs)}" if one.epochs > one.member.record.epochs else "on all samples"
     return f"{one.gap:+.4f}: better on the test set than in the search, now that it was trained {more}"

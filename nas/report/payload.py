@@ -139,7 +139,10 @@ def _member(story: Story, record: TrialRecord, tree: Mapping[str, Tree]) -> dict
     return {
         "blocks": built if isinstance(built, list) else list(_blocks(tree)),
         "built": isinstance(built, list),
-        "training": [[path, value] for path, value in _flat(chosen, "")],
+        "training": [
+            [path, _short(record.epochs) if path == "training.epochs" else value]  # --epochs overrules the space
+            for path, value in _flat(chosen, "")
+        ],
     }
 
 
