@@ -116,7 +116,7 @@ def print_retrained(models: Sequence[Model]) -> None:
         interval = "" if math.isnan(low) else f"{figure(name, low)} {figure(name, high)}"
         prices = [figure(p, one.prices[p].value) if p in one.prices else "" for p in latencies]
         words = (str(one.trial), figure(name, one.mean), interval, str(len(one.seeds)), figure(name, one.searched))
-        table.add_row(*map(escape, (*words, f"{one.gap:+.4f}", *prices, str(one.epochs), one.blocks)))
+        table.add_row(*map(escape, (*words, _signed(one), *prices, str(one.epochs), one.blocks)))
     _console(160).print(table, highlight=False)
     error = max(one.sampling_error for one in models)
     known = f", which know {name} to +-{error:.4f}" if not math.isnan(error) else ""
@@ -166,16 +166,21 @@ def _epochs(n: float) -> str:
     return f"{n:.3g} epoch" + ("" if n == 1 else "s")
 
 
+def _signed(one: Model) -> str:
+    """Return a gap with its sign, in as many digits as the figures that it is between."""
+    return f"{'+' if one.gap >= 0 else '-'}{figure(one.metric.name, abs(one.gap))}"
+
+
 def _gap(one: Model) -> str:
     """Say how the search's figure compares with the test set's, and why; or that they cannot be told apart."""
     if not math.isnan(one.sampling_error) and abs(one.gap) <= one.sampling_error:
-        return f"{one.gap:+.4f}: no more than the chance error of {one.n_test} test samples"
+        return f"{_signed(one)}: no more than the chance error of {one.n_test} test samples"
     if one.gap == 0:
         return "0: as good on the test set as in the search"
     if one.gap > 0:
-        return f"{one.gap:+.4f}: worse on the test set than in the search, which chose it by the data it judged it on"
+        return f"{_signed(one)}: worse on the test set than in the search, which chose it by the data it judged it on"
     more = f"for {_epochs(one.epochs)}" if one.epochs > one.member.record.epochs else "on all samples"
-    return f"{one.gap:+.4f}: better on the test set than in the search, now that it was trained {more}"
+    return f"{_signed(one)}: better on the test set than in the search, now that it was trained {more}"
 
 
 def print_shipped(shipped: Sequence[Shipped]) -> None:

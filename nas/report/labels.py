@@ -51,17 +51,18 @@ def head(name: str) -> str:
 
 
 def kind(name: str) -> str:
-    """Return how the figures of an objective are written: share, loss (four decimals), ms, bytes or count.
+    """Return how the figures of an objective are written: share or loss (four decimals), value (four digits), ms, ...
 
-    >>> kind("accuracy"), kind("macro_f1"), kind("latency_ms@openvino"), kind("macs")
-    ('share', 'share', 'ms', 'count')
+    >>> kind("accuracy"), kind("macro_f1"), kind("rmse"), kind("latency_ms@openvino"), kind("macs")
+    ('share', 'share', 'value', 'ms', 'count')
     """
     if is_latency(name):
         return "ms"
     objective = parse_objective(name)
     if objective.is_share and objective.best == 1 and objective.direction == "maximize":
         return "share"
-    return {"loss": "loss", "r2": "loss", "size_bytes": "bytes", "peak_bytes": "bytes"}.get(name, "count")
+    known = {"loss": "loss", "r2": "loss", "size_bytes": "bytes", "peak_bytes": "bytes"}
+    return known.get(name, "count" if objective.cheap else "value")
 
 
 def figure(name: str, value: float) -> str:
@@ -72,6 +73,8 @@ def figure(name: str, value: float) -> str:
     """
     if kind(name) in ("share", "loss"):
         return f"{value:.4f}"
+    if kind(name) == "value":
+        return f"{value:.4g}"
     if kind(name) == "ms":
         return f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
     if kind(name) == "bytes":

@@ -120,7 +120,12 @@ class Retrained:
             return math.nan, math.nan
         half = float(t.ppf(0.975, n - 1)) * float(np.std(self.values, ddof=1)) / n**0.5
         low, high = self.mean - half, self.mean + half
-        return (max(0.0, low), min(1.0, high)) if self.metric.unit == "share" else (low, high)
+        if self.metric.unit == "share":
+            return max(0.0, low), min(1.0, high)
+        if self.metric.best is None:
+            return low, high
+        best = self.metric.best
+        return (max(best, low), high) if self.metric.direction == "minimize" else (low, min(best, high))
 
     @property
     def sampling_error(self) -> float:

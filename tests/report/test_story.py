@@ -21,6 +21,8 @@ from nas.errors import RunError
 from nas.measure.macs import count_macs
 from nas.objectives import Measurement, parse_objective
 from nas.records import TrialRecord, read_csv, read_json, write_json
+from nas.report.facts import _shell
+from nas.report.headline import _data
 from nas.report.importance import FEWEST, importances
 from nas.report.payload import Texts, to_script
 from nas.ship import Again, Shipped, write_table
@@ -351,3 +353,23 @@ def test_neither_torch_nor_the_data_are_needed(finished, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [str(run / "report.html"), ""]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"classes": ["cat", "dog"]}, "; 2 classes: cat, dog."),
+        ({"classes": [], "targets": ["rent"]}, "; numbers to predict: rent."),
+        ({"classes": []}, "; numbers to predict."),
+        ({"classes": [str(i) for i in range(100)]}, "; 100 classes."),
+    ],
+)
+def test_what_is_predicted_is_named(data, said):
+    assert _data({"in_shape": [4], "n_train": 8, "n_val": 2, **data}).endswith(said)
+
+
+def test_a_command_is_broken_between_words_and_copied_whole():
+    words = _shell(["nas search --out 'a b'", "nas export x"])
+    assert re.sub(r"<[^>]*>", "", html.unescape(words)) == "nas search --out 'a b'\nnas export x"
+    assert '<span class="word">--out</span>' in words
+    assert "<b>" not in _shell(["<b>"])
