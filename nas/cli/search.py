@@ -337,8 +337,8 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str) -> None:
         for line in opened.noticed:
             click.echo(line, err=True)
     click.echo(
-        f"results in {path}: front.csv ({len(front)}), trials.csv ({len(front.records)})"
-        + (", front.png" if front.members else "")
+        f"results in {path}: front.csv ({_many(len(front), 'network')}), "
+        f"trials.csv ({_many(len(front.records), 'trial')})" + (", front.png" if front.members else "")
     )
     if ended in ("interrupted", "time"):
         click.echo(f"go on with: {again}", err=True)
