@@ -49,6 +49,6 @@ def front(
     print_front(found, members)
     say_notices(members)
     if csv_path is not None:
-        click.echo(f"{csv_path}: {len(members)} networks", err=True)
+        click.echo(f"{csv_path}: {len(members)} network" + ("" if len(members) == 1 else "s"), err=True)
     if plot_path is not None:
         click.echo(plot_path, err=True)
