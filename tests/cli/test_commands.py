@@ -172,7 +172,7 @@ def test_front_under_another_budget_is_the_front_of_what_keeps_it(nas, run):
     assert max(r.metrics["accuracy"] for r in records if r.metrics["n_params"] == smallest) == max(
         r.metrics["accuracy"] for r in kept
     )
-    assert f"small.csv: {len(kept)} networks" in result.stderr
+    assert f"small.csv: {len(kept)} network" in result.stderr
 
 
 RULES = ["knee", "best:accuracy", "best:n_params", "best:accuracy where n_params<=300", "closest"]
