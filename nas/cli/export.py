@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.group import data_options, pick_option, plugin_option, say_notices, say_plugins
+from nas.cli.group import data_options, pick_option, picked, plugin_option, say_notices, say_plugins
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def export(
         raise click.UsageError("--pick and --front exclude each other")
     found = Front.load(run, data=data, data_root=data_root)
     say_plugins(found)
-    members = found.members if whole else found.pick_all(picks or ["knee"])
+    members = found.members if whole else picked(found, picks or ["knee"])
     if not members:
         raise NasError(f"{run}: there is no front to export")
     several = whole or len(picks) > 1 or len(formats) > 1
