@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from nas.catalog import find_space
 from nas.durations import seconds
 from nas.errors import NasError, did_you_mean
-from nas.objectives import LATENCY, Budget, parse_objective
-from nas.pareto import choose, parse_rule, spread
+from nas.objectives import LATENCY, Budget, is_latency, parse_objective
+from nas.pareto import choose, parse_rule, remarks, spread
 from nas.plugins import check_same
 from nas.plugins import load as load_plugin
-from nas.records import COLUMNS, TrialRecord, mark_front, summary, write_csv
+from nas.records import COLUMNS, TrialRecord, latency_columns, mark_front, summary, write_rows
 from nas.retrain import Retrained, read_retrained
 from nas.retrain.watch import Unwatched
 from nas.retrain.watch import Watcher as RetrainWatcher
@@ -372,6 +372,11 @@ class Front:
         """
         return list({member.record.number: member for member in map(self.pick, rules)}.values())
 
+    def remarks(self, rules: Iterable[str]) -> list[str]:
+        """Return a line for each wish in rules that lies outside of what the front has; see `nas.pareto.remarks`."""
+        parsed = (parse_rule(rule).renamed(self.config.plain_name) for rule in rules)
+        return [line for rule in parsed for line in remarks(rule, self.records)]
+
     def spread(self, n: int) -> list[Member]:
         """Choose the `n` members that together dominate most, cheapest first; see `nas.pareto.spread`.
 
@@ -451,16 +456,48 @@ class Front:
             )
         return [chosen[one.trial]._model(one) for one in found]
 
-    def to_csv(self, path: str | Path) -> None:
-        """Write the front as CSV, one row per network."""
-        write_csv(Path(path), [m.record for m in self.members], self.config.columns())
+    def to_csv(self, path: str | Path, members: Sequence[Member] | None = None) -> None:
+        """Write the front as CSV, one row per network, with the columns of `to_dataframe`.
+
+        Args:
+            members: others than those of the front, or in another order.
+        Raises:
+            RunError: it cannot be written, or a retraining cannot be read.
+        """
+        rows, columns = self._table(members)
+        write_rows(Path(path), rows, columns)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return the front as a table with the columns of `front.csv`, one row per network."""
+        """Return the front as a table, one row per network.
+
+        What one chooses by comes first: trial, objectives with their intervals, the test figure where one was
+        retrained, the marks `knee`, `exported` and `alike` (trials it cannot be told apart from), and `blocks`. Then
+        all other columns of `front.csv`.
+        """
         import pandas as pd
 
-        rows = [m.record.to_row() for m in self.members]
-        return pd.DataFrame(rows, columns=[*COLUMNS, *self.config.columns()])
+        rows, columns = self._table()
+        return pd.DataFrame(rows, columns=columns)
+
+    def _table(self, members: Sequence[Member] | None = None) -> tuple[list[dict[str, object]], list[str]]:
+        """Return rows by column, and the columns in their order; see `to_dataframe`."""
+        members = self.members if members is None else members
+        knee = self.pick("knee").record.number if self.members else None
+        alike, rows = overlapping([m.record for m in members]), []
+        test: dict[str, None] = {}
+        for member in members:
+            record, tested = member.record, member.retrained
+            row: dict[str, object] = {} if tested is None else tested.test_cells()
+            test |= dict.fromkeys(row)
+            row["knee"] = "true" if record.number == knee else "false"
+            row["exported"] = "true" if member.exported else "false"
+            row["alike"] = " ".join(map(str, alike.get(record.number, ())))
+            row["blocks"] = member.summary
+            rows.append({**row, **record.to_row()})
+        names = [o.name for o in self.config.parsed_objectives()]
+        first = [column for name in names for column in (latency_columns(name) if is_latency(name) else (name,))]
+        order = ["trial", *first, *test, "knee", "exported", "alike", "blocks", *COLUMNS, *self.config.columns()]
+        return rows, list(dict.fromkeys(order))
 
     def plot(self, path: str | Path | None = None) -> Path:
         """Draw the front as PNG; None: `front.png` in the run folder."""
@@ -483,12 +520,13 @@ class Front:
         """
         from nas.report import Story, read_kept, write_page
         from nas.study.command import search_commands
-        from nas.study.front import completed, hypervolume_trace
+        from nas.study.front import completed, hypervolume_box, hypervolume_trace
 
         path, run = Path(path) if path is not None else self.folder.report, str(self.folder.path)
         kept, objectives = read_kept(self.folder.path), self.config.parsed_objectives()
         done = completed(self.records)
         further = ["retrain", run, "--pick", "knee"], ["export", run, "--pick", "knee", *targets_again(self.config)]
+        box = hypervolume_box(done, objectives)
         story = Story(
             run=self.folder.path.resolve().name,
             space=self.config.space,
@@ -498,7 +536,8 @@ class Front:
             records=self.records,
             knee=self.pick("knee").record.number if self.members else None,
             alike=self.indistinguishable(),
-            trace=list(zip((r.number for r in done), hypervolume_trace(done, objectives), strict=True)),
+            trace=hypervolume_trace(done, objectives),
+            box=(0, {}) if box is None else (box.n_trials, box.reference(objectives)),
             commands=search_commands(self.config, kept["machine"].get("searches", []), run),
             next=[shlex.join(["nas", *words]) for words in further if self.members],
             **kept,

@@ -84,6 +84,22 @@ class Objective:
         """Whether it is a share of samples, so that it is no better known than their number allows."""
         return self.unit == "share"
 
+    def impossible(self, value: float) -> str:
+        """Say why no network can have this value; "" where one can.
+
+        >>> [OBJECTIVES[name].impossible(95) for name in ("accuracy", "loss")]
+        ['accuracy is a share from 0 to 1; for 95 % write 0.95', '']
+        >>> OBJECTIVES["loss"].impossible(-1)
+        'loss is at least 0'
+        """
+        if self.is_share and not 0 <= value <= 1:
+            percent = f"; for {value:g} % write {value / 100:g}" if 1 < value <= 100 else ""
+            return f"{self.name} is a share from 0 to 1{percent}"
+        if self.best is not None and self.plain_loss(value) < self.plain_loss(self.best):
+            return f"{self.name} is {'at least' if self.direction == 'minimize' else 'at most'} {self.best:g}"
+        ours = self.name in PRICES or is_latency(self.name)  # a user's own price may be below 0
+        return f"{self.name} is never below 0" if ours and value < 0 else ""
+
     def error(self, value: float) -> float:
         """Return how far `value` is from the best there can be, over `scale`; less is better, 0 is perfect.
 
@@ -145,10 +161,11 @@ _TAKEN = frozenset(
     (
         *("trial", "state", "on_front", "epochs", "train_seconds", "fingerprint", "architecture", "duplicate_of"),
         *("reason", "rung", "share", "epoch_seconds", "epoch_seconds_predicted", "ended_s", "curve"),
+        *("knee", "exported", "alike", "blocks"),
         *("stem", "body", "head", "training", "deploy"),
     )
 )
-"""Other columns of `trials.csv`, and where paths of parameters begin."""
+"""Other columns of `trials.csv` and of `nas front --csv`, and where paths of parameters begin."""
 
 
 class Objectives(Table[Objective]):
@@ -324,7 +341,24 @@ _LEAST = sys.float_info.epsilon
 """How far a value is beyond a limit at least, where it does not keep it."""
 
 _BUDGET = re.compile(r"^\s*([A-Za-z_]\w*(?:@[^\s<>]+)?)\s*(<=|>=|<|>)\s*([-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*([kMG]?)\s*$")
-_SCALE = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+_SCALE = {"k": 1e3, "M": 1e6, "G": 1e9}
+
+
+def parse_number(text: str) -> float:
+    """Read a number, which may end in k, M or G.
+
+    >>> parse_number("100k"), parse_number("0.5"), parse_number("1e3")
+    (100000.0, 0.5, 1000.0)
+
+    Raises:
+        ValueError: it is none, or not finite.
+    """
+    number = text.strip()
+    scale = _SCALE.get(number[-1:], 1.0)
+    value = float(number[:-1] if scale > 1 else number) * scale
+    if not math.isfinite(value):
+        raise ValueError(f"not finite: {text}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,13 +391,13 @@ class Budget:
         except NasError as error:
             raise BudgetError(f"budget {text!r}: {error}") from None
         try:
-            limit = float(number) * _SCALE[scale]
+            limit = parse_number(number + scale)
         except ValueError:
             raise BudgetError(f"budget {text!r}: {number!r} is not a number") from None
-        if objective.is_share and limit > 1:
-            raise BudgetError(f"budget {text!r}: {name} is a share of at most 1; for 95 % write 0.95")
         if objective.cheap and sense.startswith("<") and limit <= 0:
             raise BudgetError(f"budget {text!r}: no network keeps it; write a limit above 0")
+        if not objective.cheap and (why := objective.impossible(limit)):
+            raise BudgetError(f"budget {text!r}: {why}")
         return cls(name, sense, limit)  # type: ignore[arg-type]  # the pattern admits these four alone
 
     def kept(self, value: float) -> bool:

@@ -103,15 +103,16 @@ def status(search: Search) -> dict[str, str]:
     wanted = f" of {search.limits.trials}" if search.limits.trials is not None else ""
     failed = f", {n} stopped early" if (n := states.count("stopped_early")) else ""
     failed += f", {n} failed" if (n := states.count("failed")) else ""
-    rejected = f"{states.count('over_budget')} over budget, {states.count('duplicate')} duplicate"
+    rejected = f"{states.count('over_budget')} over budget, {states.count('duplicate')} duplicates"
     front = search.front()
     complete = [r for r in search.records if r.state == "complete"]
+    volume = relative_hypervolume(search.ledger.completed, search.objectives)  # of one trial there is none
     found = {
         "trained": f"{search.trained}{wanted}{failed}",
         "rejected": rejected,
-        "front": f"{len(front)} networks",
+        "front": f"{len(front)} network" + ("" if len(front) == 1 else "s"),
         "best": _best(complete, search.objectives),
-        "hypervolume": f"{relative_hypervolume(search.ledger.completed, search.objectives):.3f}",
+        "hypervolume": "" if volume is None else f"{volume:.3f}",
         "time": _time(search),
     }
     return {name: value for name, value in found.items() if value}

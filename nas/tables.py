@@ -116,12 +116,21 @@ def print_retrained(models: Sequence[Model]) -> None:
         interval = "" if math.isnan(low) else f"{figure(name, low)} {figure(name, high)}"
         prices = [figure(p, one.prices[p].value) if p in one.prices else "" for p in latencies]
         words = (str(one.trial), figure(name, one.mean), interval, str(len(one.seeds)), figure(name, one.searched))
-        table.add_row(*map(escape, (*words, f"{one.gap:+.4f}", *prices, str(one.epochs), one.blocks)))
+        table.add_row(*map(escape, (*words, _signed(one), *prices, str(one.epochs), one.blocks)))
     _console(160).print(table, highlight=False)
     error = max(one.sampling_error for one in models)
     known = f", which know {name} to +-{error:.4f}" if not math.isnan(error) else ""
-    said = f"{models[0].n_test} test samples{known}; gap: by how much the search saw them better than they are"
-    _console(160).print(said, highlight=False)
+    _console(160).print(f"{models[0].n_test} test samples{known}", highlight=False)
+    if not all(math.isnan(one.gap) for one in models):
+        epochs = sorted(one.member.record.epochs for one in models)
+        trained = _epochs(epochs[-1]) if epochs[0] == epochs[-1] else f"{epochs[0]:.3g} to {_epochs(epochs[-1])}"
+        longer = any(one.epochs > one.member.record.epochs for one in models)
+        less = f"for {trained}" if longer else "without the validation data"
+        lines = (
+            "gap: above 0 the search, which chose by validation data, saw them better than the test set does;",
+            f"     below 0 they became better, since the search trained them {less}",
+        )
+        _console(160).print("\n".join(lines), highlight=False)
 
 
 def _retrained_lines(one: Model) -> list[str]:
@@ -138,24 +147,40 @@ def _retrained_lines(one: Model) -> list[str]:
         f"test set         {one.n_test} samples{known}",
     ]
     if not math.isnan(one.searched):
-        then = f", after {100 * one.member.record.share:.3g} % of its training" if one.member.notice else ""
-        lines.append(f"in the search    {figure(name, one.searched)} on validation data{then}")
+        lines.append(f"in the search    {figure(name, one.searched)} on validation data, {_then(one)}")
         lines.append(f"gap              {_gap(one)}")
     seconds = readable(one.train_seconds)
-    return [*lines, f"trained          {one.epochs} epochs for each seed, {seconds} of training in all"]
+    return [*lines, f"trained          {_epochs(one.epochs)} for each seed, {seconds} of training in all"]
+
+
+def _then(one: Model) -> str:
+    """Say how much a network had been trained when the search judged it."""
+    record = one.member.record
+    subset = record.arch.values.get("training.subset", one.member.front.config.subset)
+    part = f" on {100 * subset:.3g} % of the samples" if isinstance(subset, int | float) and subset < 1 else ""
+    stopped = f", {100 * record.share:.3g} % of its training" if one.member.notice else ""
+    return f"after {_epochs(record.epochs)}{part}{stopped}"
+
+
+def _epochs(n: float) -> str:
+    return f"{n:.3g} epoch" + ("" if n == 1 else "s")
+
+
+def _signed(one: Model) -> str:
+    """Return a gap with its sign, in as many digits as the figures that it is between."""
+    return f"{'+' if one.gap >= 0 else '-'}{figure(one.metric.name, abs(one.gap))}"
 
 
 def _gap(one: Model) -> str:
-    """Say how the search's figure compares with the test set's, and whether the test set can tell the difference."""
-    worse = one.gap > 0
-    words = f"{one.gap:+.4f}: the search saw it {'better' if worse else 'worse'} than it is on the test set"
+    """Say how the search's figure compares with the test set's, and why; or that they cannot be told apart."""
+    if not math.isnan(one.sampling_error) and abs(one.gap) <= one.sampling_error:
+        return f"{_signed(one)}: no more than the chance error of {one.n_test} test samples"
     if one.gap == 0:
-        return "0: the search saw it as good as it is on the test set"
-    if math.isnan(one.sampling_error):
-        return words
-    if abs(one.gap) <= one.sampling_error:
-        return f"{words}, within the chance error of {one.n_test} test samples"
-    return f"{words}, beyond the chance error of {one.n_test} test samples"
+        return "0: as good on the test set as in the search"
+    if one.gap > 0:
+        return f"{_signed(one)}: worse on the test set than in the search, which chose it by the data it judged it on"
+    more = f"for {_epochs(one.epochs)}" if one.epochs > one.member.record.epochs else "on all samples"
+    return f"{_signed(one)}: better on the test set than in the search, now that it was trained {more}"
 
 
 def print_shipped(shipped: Sequence[Shipped]) -> None:

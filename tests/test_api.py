@@ -11,6 +11,7 @@ from tiny_run import BUDGET, TINY, snapshot
 
 import nas
 from nas.errors import BudgetError, NasError, RunError, SpaceError
+from nas.records import latency_columns
 from nas.training.fidelity import Rung
 
 
@@ -107,13 +108,29 @@ def test_a_front_under_limits_of_any_kind(finished):
         nas.Front.load(finished / "nowhere")
 
 
-def test_the_csv_of_a_front_is_front_csv(front, tmp_path):
+def test_the_csv_of_a_front_has_what_one_chooses_by_first_and_all_of_front_csv(front, tmp_path):
     front.to_csv(tmp_path / "mine.csv")
 
     def rows(path):
-        return sorted(csv.reader(path.read_text().splitlines()))
+        return {row["trial"]: row for row in csv.DictReader(path.read_text().splitlines())}
 
-    assert rows(tmp_path / "mine.csv") == rows(front.folder.front)
+    mine, kept = rows(tmp_path / "mine.csv"), rows(front.folder.front)
+    names = [o.name for o in front.config.parsed_objectives()]
+    first = [column for n in names for column in (latency_columns(n) if n == "latency_ms" else [n])]
+    marks = ["knee", "exported", "alike", "blocks"]
+    columns = list(next(iter(mine.values())))
+    assert columns[: columns.index("blocks") + 1] == ["trial", *first, *marks]
+    assert list(mine) == [str(m.record.number) for m in front], "in the order of the table"
+    assert {number: {c: row[c] for c in kept[number]} for number, row in mine.items()} == kept, "nothing is left out"
+    assert [number for number, row in mine.items() if row["knee"] == "true"] == [str(front.pick("knee").record.number)]
+    alike = front.indistinguishable()
+    for member in front:
+        row = mine[str(member.record.number)]
+        assert row["blocks"] == member.summary
+        assert row["alike"].split() == [str(n) for n in alike.get(member.record.number, [])]
+    assert list(front.to_dataframe().columns) == columns
+    front.to_csv(tmp_path / "one.csv", [front.pick("best:accuracy")])
+    assert len(rows(tmp_path / "one.csv")) == 1
 
 
 def test_a_member_says_what_it_is(front):

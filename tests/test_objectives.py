@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import BudgetError, NasError
-from nas.objectives import OBJECTIVES, PRICES, Budget, Measurement, is_latency, parse_objective
+from nas.objectives import OBJECTIVES, PRICES, Budget, Measurement, is_latency, parse_number, parse_objective
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 values = numbers | st.sampled_from([math.inf, -math.inf, math.nan, 0.0, -0.0, 5e-324])
@@ -69,6 +69,37 @@ def test_a_limit_that_nothing_keeps_is_refused(text):
     with pytest.raises(BudgetError, match=f"budget '{text}': no network keeps it; write a limit above 0"):
         Budget.parse(text)
     Budget.parse(text.replace("<", ">"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("accuracy", 95, "accuracy is a share from 0 to 1; for 95 % write 0.95"),
+        ("macro_f1", -0.1, "macro_f1 is a share from 0 to 1"),
+        ("loss", -1, "loss is at least 0"),
+        ("r2", 1.5, "r2 is at most 1"),
+        ("latency_ms@eager", -1, "latency_ms@eager is never below 0"),
+        ("accuracy", 1, ""),
+        ("r2", -3, ""),
+        ("rmse", 1e9, ""),
+        ("macs", 0, ""),
+    ],
+)
+def test_what_no_network_can_have(name, value, why):
+    assert parse_objective(name).impossible(value) == why
+    if why and not parse_objective(name).cheap:
+        with pytest.raises(BudgetError, match=why):
+            Budget.parse(f"{name}>={value}")
+
+
+@given(st.floats(allow_nan=False), st.sampled_from(["", "k", "M", "G", "x", "%"]))
+def test_a_number_is_finite_or_none(value, suffix):
+    scale = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}.get(suffix)
+    if scale is None or math.isinf(value * scale):
+        with pytest.raises(ValueError, match=r"not finite|could not convert"):
+            parse_number(f"{value!r}{suffix}")
+    else:
+        assert parse_number(f" {value!r}{suffix} ") == value * scale
 
 
 def test_a_latency_can_name_its_target_and_nothing_else_can():

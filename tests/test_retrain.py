@@ -73,6 +73,7 @@ def test_one_seed_has_no_interval():
 def test_an_accuracy_lies_between_0_and_1_and_a_loss_does_not():
     assert retrained((0.99, 1.0)).interval[1] == 1.0
     assert retrained((0.99, 1.0), metric="loss").interval[1] > 1.0
+    assert retrained((0.1, 1.0), metric="loss").interval[0] == 0.0, "but not below the best there can be"
 
 
 def test_the_sampling_error_is_that_of_a_binomial():
@@ -643,6 +644,23 @@ def test_the_commands_of_a_card_name_the_code_that_they_need(front, best, train)
     assert "data='mine.py:load(size=3)'" in card["load"]
     assert "nas.load_plugin('my blocks.py')" in page(card)
     assert "Predicted is one of 10 classes: 0, 1, 2" in page(card)
+
+
+def test_a_card_says_what_a_gap_comes_of(best):
+    card = json.loads((best.retrain(seeds=1, epochs=2).folder / "model_card.json").read_text())
+    searched, than = card["metrics"]["validation_in_the_search"], "on the test set than in the search"
+    for gap, epochs, words in (
+        (0.3, 1, f"worse {than}, which chose it by those validation data"),
+        (-0.3, 1, f"better {than}, now that it was trained for 2 epochs"),
+        (-0.3, 2, f"better {than}, now that it was trained on all samples"),
+        (-1e-4, 1, "no more than the chance error of the test set"),
+    ):
+        card["metrics"]["gap"], searched["epochs"] = gap, epochs
+        assert f"- Gap {gap:+.4f}: {words}." in page(card).splitlines()
+        after = "after 1 epoch: " if epochs == 1 else "after 2 epochs: "
+        assert f"- In the search, on validation data {after}" in page(card)
+    del searched["epochs"]
+    assert "Gap" not in page(card), "a card of before is as it was, so that it is not taken for changed by hand"
 
 
 def test_what_the_user_wrote_into_a_card_is_kept(best):

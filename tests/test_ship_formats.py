@@ -4,8 +4,6 @@ import csv
 import dataclasses
 import inspect
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 from rich.console import Console
 from sklearn.datasets import load_digits
+from without_nas import classify
 
 import nas
 from nas import tables
@@ -35,21 +34,6 @@ SLOW = ("executorch", "pt2")
 every_format = pytest.mark.parametrize(
     "format", [pytest.param(f, marks=pytest.mark.slow) if f in SLOW else f for f in FORMATS]
 )
-
-WITHOUT_NAS = """
-import runpy, sys
-sys.modules["nas"] = None  # any import of it fails
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def classify(example, samples) -> list[tuple[str, float]]:
-    """Run an example where this package cannot be imported; return class and probability of each sample."""
-    command = [sys.executable, "-I", "-c", WITHOUT_NAS, str(example), str(samples)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=example.parent)
-    assert done.returncode == 0, done.stderr
-    return [(name, float(p)) for name, p in (line.rsplit("\t", 1) for line in done.stdout.splitlines())]
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,14 @@
 """What is printed of a front fits its terminal: figures whole, however narrow it is."""
 
 import io
+import math
+from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 
 from nas import tables
+from nas.objectives import OBJECTIVES
 
 
 def test_a_front_fits_its_terminal_and_keeps_every_figure_whole(front, monkeypatch):
@@ -26,3 +30,25 @@ def test_a_front_fits_its_terminal_and_keeps_every_figure_whole(front, monkeypat
             assert interval in row
         if width >= 200:
             assert "peak_bytes" in out.getvalue()
+
+
+THAN = "on the test set than in the search"
+
+
+@pytest.mark.parametrize(
+    ("gap", "error", "epochs", "metric", "said"),
+    [
+        (-0.2, 0.04, 3, "accuracy", f"-0.2000: better {THAN}, now that it was trained for 3 epochs"),
+        (-0.2, 0.04, 1, "accuracy", f"-0.2000: better {THAN}, now that it was trained on all samples"),
+        (0.1, 0.04, 3, "accuracy", f"+0.1000: worse {THAN}, which chose it by the data it judged it on"),
+        (-0.03, 0.04, 3, "accuracy", "-0.0300: no more than the chance error of 100 test samples"),
+        (-192.098, math.nan, 3, "rmse", f"-192.1: better {THAN}, now that it was trained for 3 epochs"),
+        (0.0, math.nan, 3, "rmse", "0: as good on the test set as in the search"),
+    ],
+)
+def test_a_gap_says_what_it_comes_of(gap, error, epochs, metric, said):
+    member = SimpleNamespace(record=SimpleNamespace(epochs=1))
+    model = SimpleNamespace(
+        gap=gap, sampling_error=error, epochs=epochs, metric=OBJECTIVES[metric], member=member, n_test=100
+    )
+    assert tables._gap(model) == said

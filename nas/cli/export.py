@@ -12,6 +12,7 @@ from nas.cli.group import (
     data_options,
     executor_option,
     pick_option,
+    picked,
     plugin_option,
     say_notices,
     say_plugins,
@@ -70,7 +71,8 @@ def export(
 
     A file takes float32 (N, ...), standardised: (x * scale - mean) / std per channel; scale, mean, std, shape and
     class names are in the metadata of an ONNX file, and beside another in FILE.json. Beside each lies
-    FILE.example.py, which classifies with it and needs no part of this package. The weights are those of
+    FILE.example.py, which predicts with it from images, rows of a table, texts, ... as you have them, and needs no
+    part of this package. The weights are those of
     `nas retrain` (seed 0), or the search's where there was none. A file that differs from torch is not left behind.
 
     Latencies are those of the run's targets that run such files, with the run's calibration, else of the format's own
@@ -88,7 +90,7 @@ def export(
         raise click.UsageError("--pick and --front exclude each other")
     found = Front.load(run, data=data, data_root=data_root)
     say_plugins(found)
-    members = found.members if whole else found.pick_all(picks or ["knee"])
+    members = found.members if whole else picked(found, picks or ["knee"])
     if not members:
         raise NasError(f"{run}: there is no front to export")
     several = whole or len(picks) > 1 or len(formats) > 1

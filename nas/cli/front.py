@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from nas.cli.group import RULES, pick_option, say_notices
+from nas.cli.group import RULES, pick_option, picked, say_notices
 from nas.errors import NasError
 
 _HELP = f"""Show the Pareto front of RUN, cheapest first, with the test accuracy of what was retrained.
@@ -19,7 +17,12 @@ _HELP = f"""Show the Pareto front of RUN, cheapest first, with the test accuracy
 @click.option("-b", "--budget", "budgets", multiple=True, help="Only networks that keep this, e.g. 'latency_ms<=1'.")
 @pick_option("Only the network of this rule, see above; repeat for several.")
 @click.option("--sort", metavar="NAME", help="Best in this figure first.  [default: the first price that was searched]")
-@click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write the table as CSV here.")
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(dir_okay=False),
+    help="Write it as CSV here: the columns of the table first, then all else that is known.",
+)
 @click.option("--plot", "plot_path", type=click.Path(dir_okay=False), help="Draw the front as PNG here.")
 def front(
     run: str,
@@ -30,23 +33,22 @@ def front(
     plot_path: str | None,
 ) -> None:
     from nas.api import Front
-    from nas.records import write_csv
     from nas.tables import print_front
 
     found = Front.load(run, budgets=budgets)
-    members = found.pick_all(picks) if picks else found.members
+    members = picked(found, picks) if picks else found.members
     if not members:
         kept = f" keeps {', '.join(budgets)}" if budgets else " is complete"
         raise NasError(f"{run}: no trial{kept}, so there is no front")
     if sort is not None:
         members = found.sorted_by(sort, members)
     if csv_path is not None:
-        write_csv(Path(csv_path), [m.record for m in members], found.config.columns())
+        found.to_csv(csv_path, members)
     if plot_path is not None:
         found.plot(plot_path)
     print_front(found, members)
     say_notices(members)
     if csv_path is not None:
-        click.echo(f"{csv_path}: {len(members)} networks", err=True)
+        click.echo(f"{csv_path}: {len(members)} network" + ("" if len(members) == 1 else "s"), err=True)
     if plot_path is not None:
         click.echo(plot_path, err=True)

@@ -153,6 +153,18 @@ def pick_option(help_text: str) -> Callable[[_Command], _Command]:
     return click.option("--pick", "picks", multiple=True, metavar="RULE", help=help_text)
 
 
+def picked(found: Front, rules: Sequence[str]) -> list[Member]:
+    """Return the networks that rules choose, and say which wishes lie outside of what there is.
+
+    Raises:
+        NasError: a rule cannot be read, or nothing fits it.
+    """
+    members = found.pick_all(rules)
+    for line in found.remarks(rules):
+        click.echo(line, err=True)
+    return members
+
+
 RULES = """RULE is one of these, and a limit may stand behind all but the last:
 
 \b

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from nas.cli.group import data_options, executor_option, pick_option, plugin_option, say_plugins, targets_option
+from nas.cli.group import (
+    data_options,
+    executor_option,
+    pick_option,
+    picked,
+    plugin_option,
+    say_plugins,
+    targets_option,
+)
 from nas.errors import NasError
 
 
@@ -66,7 +74,7 @@ def _measure_run(
 
     found = Front.load(run, data=data, data_root=data_root)
     say_plugins(found)
-    members = found.pick_all(picks) if picks else found.members
+    members = picked(found, picks) if picks else found.members
     if not members:
         raise NasError(f"{run}: there is no front to measure")
     measured = found.measure(targets, members=members, csv=csv_path, executor=executor)

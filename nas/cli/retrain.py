@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.group import RULES, data_options, given_again, pick_option, plugin_option, say_notices, say_plugins
+from nas.cli.group import RULES, data_options, given_again, pick_option, picked, plugin_option, say_notices, say_plugins
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _chosen(found: Front, picks: Sequence[str], whole: bool, n: int | None) -> l
         NasError: there is no front, or nothing fits a rule.
     """
     if not whole and n is None:
-        return found.pick_all(picks or ["knee"])
+        return picked(found, picks or ["knee"])
     if not found.members:
         raise NasError(f"{found.folder.path}: there is no front to retrain")
     return list(found.members) if n is None else found.spread(n)

@@ -70,7 +70,13 @@ DEFAULT_SECONDS = 180.0
     help="What is good enough of an objective, e.g. 'latency_ms<=0.1'; better counts as that. Repeat for several.",
 )
 @click.option(
-    "-n", "--trials", type=click.IntRange(min=1), help="End at so many trained networks, earlier ones included."
+    "-n",
+    "--trials",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="End after N trainings, those stopped early and failed ones too; what is over budget or a duplicate is not "
+    "trained and does not count. Of a resumed run all are counted.  "
+    "[default: 80 within 3 minutes, unless --time-limit or --plateau is given]",
 )
 @click.option("-t", "--time-limit", metavar="TIME", help="End after this time: 90s, 15m, 1.5h.")
 @click.option(
@@ -82,7 +88,7 @@ DEFAULT_SECONDS = 180.0
     "--plateau",
     type=click.IntRange(min=1),
     metavar="N",
-    help="End after N trainings that did not add to the hypervolume of the front.",
+    help="End after N trainings in a row that did not make the front better (its hypervolume).",
 )
 @click.option(
     "-w",
@@ -319,9 +325,9 @@ def _limits(opened: Search) -> str:
     from nas.durations import readable
 
     limits, trial_s = opened.limits, opened.trial_limit_s
-    ends = [f"{limits.trials} trainings"] if limits.trials is not None else []
+    ends = [_many(limits.trials, "training")] if limits.trials is not None else []
     ends += [readable(limits.seconds)] if limits.seconds is not None else []
-    ends += [f"{limits.plateau} trainings without progress"] if limits.plateau is not None else []
+    ends += [f"{_many(limits.plateau, 'training')} without progress"] if limits.plateau is not None else []
     each = "" if trial_s is None else f"; {readable(trial_s)} for one training (--trial-time-limit)"
     return " or ".join(ends) + each
 
@@ -351,8 +357,8 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str, executor: str)
         for line in opened.noticed:
             click.echo(line, err=True)
     click.echo(
-        f"results in {path}: front.csv ({len(front)}), trials.csv ({len(front.records)})"
-        + (", front.png" if front.members else "")
+        f"results in {path}: front.csv ({_many(len(front), 'network')}), "
+        f"trials.csv ({_many(len(front.records), 'trial')})" + (", front.png" if front.members else "")
     )
     if ended in ("interrupted", "time"):
         click.echo(f"go on with: {again}", err=True)
@@ -398,11 +404,31 @@ def _where_it_went(opened: Search) -> str:
 
 
 def _counts(opened: Search) -> str:
-    """Say how many trials there are of each state, and how many of the stopped ones are not over yet."""
-    states = [r.state for r in opened.records]
-    words = ("complete", "stopped_early", "failed", "over_budget", "duplicate")
-    counted = {word: f"{states.count(word)} {word.replace('_', ' ')}" for word in words if word in states}
-    if aside := sum(r.paused for r in opened.records):
-        trials = f"{aside} trial" + ("s" if aside > 1 else "")
-        counted["stopped_early"] += f" ({trials} set aside, which a resumed search may go on with)"
-    return ", ".join(counted.values()) or "no trials"
+    """Say how many trials were trained and what became of them, and how many were not and why; it adds up."""
+    from nas.study.ledger import was_trained
+
+    trained = Counter(r.state for r in opened.records if was_trained(r))
+    others = Counter(r.state for r in opened.records if not was_trained(r))
+    stopped, aside = trained["stopped_early"], sum(r.paused for r in opened.records)
+    what = [f"{trained['complete']} to the end"] if trained["complete"] else []
+    what += [f"{stopped} stopped early ({_of_stopped(stopped, aside)})"] if stopped else []
+    what += [f"{trained['failed']} failed"] if trained["failed"] else []
+    why = [f"{others['over_budget']} over budget"] if others["over_budget"] else []
+    why += [_many(others["duplicate"], "duplicate")] if others["duplicate"] else []
+    why += [f"{others['failed']} could not be built or priced"] if others["failed"] else []
+    parts = [f"{trained.total()} trained: {', '.join(what)}"] if what else []
+    parts += [f"{others.total()} not trained: {', '.join(why)}"] if why else []
+    return "; ".join(parts) or "no trials"
+
+
+def _of_stopped(n: int, aside: int) -> str:
+    """Say how many of `n` trainings that were stopped early are over, and how many wait."""
+    if not aside:
+        return "given up"
+    waiting = "set aside: a search resumed for more trials may go on with " + ("it" if aside == 1 else "them")
+    return waiting if aside == n else f"{n - aside} given up, {aside} {waiting}"
+
+
+def _many(n: int, word: str) -> str:
+    """Return how many there are of something."""
+    return f"{n} {word}" + ("" if n == 1 else "s")

@@ -55,6 +55,7 @@ def read_csv_file(path: Path, encoding: str = "utf-8", words: Collection[str] = 
 
     def read(names: Collection[str]) -> pd.DataFrame:
         how: dict[str, Any] = {"sep": delimiter, "quoting": quoting, "names": columns, "header": 0, "index_col": False}
+        how["low_memory"] = False  # else a column has numbers in one part of a large file and words in the next
         return pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(names, str), **how)
 
     try:

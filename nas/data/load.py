@@ -11,7 +11,7 @@ import torch
 
 from nas.data.arrays import Arrays, check, encode_labels, encode_targets, kind_of
 from nas.data.images import CHANNELS, prepare_array
-from nas.data.layout import arrange, canonical, prepared_shape
+from nas.data.layout import arrange, canonical, guess_layout, prepared_shape
 from nas.data.memory import check_fits, peak_bytes
 from nas.data.reading import AS_THEY_ARE, VOCABULARY, Reading
 from nas.data.sources import read_source
@@ -135,6 +135,7 @@ def make_task(
         return ((y[part] - y_mean) / y_std).astype(np.float32) if regression else y[part]
 
     ready = standardise(arranged("train"), mean, std)
+    shape = tuple(x["train"].shape[1:])
     return Task(
         name=arrays.name,
         in_shape=tuple(ready.shape[1:]),
@@ -149,6 +150,8 @@ def make_task(
         resolution=how.resolution,
         channels=(CHANNELS[how.channels] if how.channels else arrays.channels) if form == "image" else None,
         length=how.length if form == "sequence" else None,
+        data_layout=arrays.layout or guess_layout(arrays.x_train.shape, input),
+        data_shape=None if shape == tuple(ready.shape[1:]) else shape,
         targets=names if regression else (),
         y_mean=tuple(map(float, y_mean)),
         y_std=tuple(map(float, y_std)),

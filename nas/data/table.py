@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,10 +74,14 @@ def read_table(path: Path, how: Reading) -> Arrays:
 
     def learn(train: np.ndarray) -> Learned:
         if text:
-            return learn_texts(texts(path, train_rows[text]), texts(path, test_rows[text]), train, how)
+            rows, others = (texts(path, part[text]) for part in (train_rows, test_rows))
+            learned_texts = learn_texts(rows, others, train, how)
+            recipe = {**learned_texts.recipe, "column": text, "encoding": how.encoding}
+            return replace(learned_texts, recipe=recipe)
         learned = fit_columns(train_rows.iloc[train], columns)
         x, x_test = (apply_columns(part, learned) for part in (train_rows, test_rows))
-        return Learned(x_train=x, x_test=x_test, layout="NF", recipe={"kind": "table", "columns": learned})
+        recipe = {"kind": "table", "encoding": how.encoding, "columns": learned}
+        return Learned(x_train=x, x_test=x_test, layout="NF", recipe=recipe)
 
     return Arrays(
         name=path.stem,

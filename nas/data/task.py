@@ -65,8 +65,16 @@ class Task:
     y_std: tuple[float, ...] = field(default=(), repr=False)
     """As `y_mean`."""
 
+    data_shape: Shape | None = field(default=None, repr=False)
+    """Of a sample as the data have it, where the space reads it in another: images whose rows are steps, or that are
+    flattened; None: as `in_shape`."""
+
+    data_layout: str | None = field(default=None, repr=False)
+    """Axes of the arrays that the data came as, such as NHWC or NCT (see `nas.data.layout`); None: nobody says."""
+
     recipe: Mapping[str, Any] | None = field(default=None, repr=False)
-    """How rows of a table become what `mean` and `std` are of, as JSON-able values; None: they are that already."""
+    """How rows of a table, or texts, become what `mean` and `std` are of, as JSON-able values, with the encoding of
+    their file; None: they are that already."""
 
     notes: tuple[str, ...] = field(default=(), repr=False)
     """What was decided about the data that the user should know, a line each."""

@@ -2,6 +2,7 @@
 
 from nas.pareto.choose import Row as Row
 from nas.pareto.choose import choose as choose
+from nas.pareto.choose import remarks as remarks
 from nas.pareto.choose import spread as spread
 from nas.pareto.dominance import non_dominated as non_dominated
 from nas.pareto.dominance import ranks as ranks

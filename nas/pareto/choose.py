@@ -89,6 +89,32 @@ def choose(rule: Rule, rows: Sequence[Row], objectives: Sequence[Objective]) -> 
     return min(zip(keys, kept, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
 
 
+def remarks(rule: Rule, rows: Sequence[Row]) -> list[str]:
+    """Return a line for each wish of `closest` that lies outside of what the front has: none has it, or all do better.
+
+    Such a rule chooses, and perhaps not what was meant: a figure that none has outweighs the others, and one that all
+    have decides nothing.
+    """
+    found = []
+    for name, wish in rule.ideal:
+        objective = parse_objective(name)
+        losses = {row.number: objective.plain_loss(row.metrics[name]) for row in rows if row.on_front}
+        known = {number: loss for number, loss in losses.items() if not math.isnan(loss)}
+        if not known:
+            continue
+        wished = objective.plain_loss(wish)
+        best, worst = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
+        said = f"rule '{rule}': {name}={wish:.6g}"
+        if wished < known[best]:
+            value = objective.unloss(known[best])
+            found.append(f"{said} is better than all of the front; the best is {value:.4g}, of trial {best}")
+        elif wished > known[worst]:
+            value = objective.unloss(known[worst])
+            said += " decides nothing: all of the front is better"
+            found.append(f"{said}; the worst is {value:.4g}, of trial {worst}")
+    return found
+
+
 def spread(rows: Sequence[Row], objectives: Sequence[Objective], k: int) -> list[Row]:
     """Return `k` rows of the front that together dominate most, in the order chosen; all where there are no more.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from nas.errors import BudgetError, NasError, did_you_mean
-from nas.objectives import OBJECTIVES, Budget, parse_objective
+from nas.objectives import OBJECTIVES, Budget, is_latency, parse_number, parse_objective
 
 Kind = Literal["knee", "best", "closest", "trial"]
 
@@ -138,10 +138,15 @@ def _ideal(text: str, behind: str) -> tuple[tuple[str, float], ...]:
         except NasError as error:
             raise NasError(f"rule {text!r}: {error}") from None
         try:
-            wished = Budget.parse(f"{name}{'<=' if objective.direction == 'minimize' else '>='}{value}").limit
-        except BudgetError:
-            why = "prices count by their logarithm, write one above 0" if objective.cheap else "write e.g. 0.95"
-            raise NasError(f"rule {text!r}: {name}={value} is no value to be close to; {why}") from None
+            wished = parse_number(value)
+        except ValueError:
+            why = f"write a number, e.g. {name}={'0.5' if is_latency(name) else '10k' if objective.cheap else '0.95'}"
+        else:
+            why = objective.impossible(wished)
+            if not why and wished <= 0 and objective.cheap and objective.direction == "minimize":
+                why = "prices count by their logarithm, write one above 0"
+        if why:
+            raise NasError(f"rule {text!r}: {name}={value} is no value to be close to; {why}")
         if objective.name in found:
             raise NasError(f"rule {text!r}: {objective.name} is named twice")
         found[objective.name] = wished

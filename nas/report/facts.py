@@ -183,7 +183,7 @@ def again(story: Story) -> Markup:
     """Return how the run was made, on what, and how steady the machine was meanwhile."""
     parts: list[object] = [
         element("p", "The search as it was given:"),
-        element("pre", element("code", "\n".join(story.commands)), tabindex="0"),
+        _shell(story.commands),
     ]
     if any("space.yaml" in command for command in story.commands):
         parts.append(element("p", "space.yaml is the space below, saved under that name.", class_="quiet"))
@@ -192,7 +192,7 @@ def again(story: Story) -> Markup:
         said = "How long it was to search (--trials, --time-limit) was not kept by the version that made this run."
         parts.append(element("p", said, class_="quiet"))
     if story.next:
-        parts += [element("p", "And from here:"), element("pre", element("code", "\n".join(story.next)), tabindex="0")]
+        parts += [element("p", "And from here:"), _shell(story.next)]
     names = {"date": "date", "cpu": "processor", "cores": "cores", "ram_gb": "memory (GB)", "os": "system"}
     versions = [f"{name} {kept[name]}" for name in ("python", "torch", "onnxruntime", "numpy") if kept.get(name)]
     pairs = [(words, kept[name]) for name, words in names.items() if kept.get(name)]
@@ -209,6 +209,12 @@ def again(story: Story) -> Markup:
     space = element("pre", element("code", story.space.to_yaml()), tabindex="0")
     parts.append(element("details", element("summary", "The space, as YAML"), space))
     return section("again", "How to get it again", *parts)
+
+
+def _shell(commands: Sequence[str]) -> Markup:
+    """Return commands to be copied; on a narrow screen lines end between words, not behind the hyphen of an option."""
+    lines = [Markup(" ".join(element("span", word, class_="word") for word in c.split(" "))) for c in commands]
+    return element("pre", element("code", Markup("\n".join(lines))), tabindex="0")
 
 
 def _calibrations(machine: Mapping[str, Any]) -> list[list[object]]:

@@ -66,11 +66,13 @@ def _data(data: Mapping[str, Any]) -> str:
     if not data:
         return ""
     shape = " × ".join(map(str, data.get("in_shape", [])))
-    classes = [str(name) for name in data.get("classes", [])]
-    named = f": {', '.join(classes)}" if len(classes) <= _MOST_CLASSES else ""
+    classes, targets = ([str(name) for name in data.get(key, [])] for key in ("classes", "targets"))
+    said = f"{len(classes)} classes" if classes else "numbers to predict"
+    names = classes or targets
+    named = f": {', '.join(names)}" if 0 < len(names) <= _MOST_CLASSES else ""
     return (
         f"{data.get('n_train', 0):,} samples of shape {shape} to train on, {data.get('n_val', 0):,} to choose by; "
-        f"{len(classes)} classes{named}."
+        f"{said}{named}."
     )
 
 
@@ -100,7 +102,7 @@ def _tiles(story: Story) -> Markup:
 def _superlative(objective: Objective) -> str:
     if objective.direction == "maximize":
         return f"best {head(objective.name)}"
-    word = {"ms": "lowest", "loss": "lowest", "count": "fewest", "bytes": "smallest"}[kind(objective.name)]
+    word = {"count": "fewest", "bytes": "smallest"}.get(kind(objective.name), "lowest") if objective.cheap else "lowest"
     return f"{word} {head(objective.name)}"
 
 

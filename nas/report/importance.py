@@ -56,7 +56,7 @@ def _importances(space: Space, records: Sequence[TrialRecord], objective: Object
     known = [known[i * len(known) // _MOST] for i in range(_MOST)] if len(known) > _MOST else known
     found["n"] = len(known)
     if len(known) < FEWEST:
-        return {**found, "why": f"{len(known)} trials tell it, and {FEWEST} are the fewest that can be compared"}
+        return {**found, "why": f"that takes at least {FEWEST} trials; usable here: {len(known)}"}
     if len({r.metrics[objective.name] for r in known}) == 1:
         return {**found, "why": f"all {len(known)} trials have the same figure"}
     best = max(_BEST, _LEAST_BEST / len(known))

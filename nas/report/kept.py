@@ -53,7 +53,7 @@ def _networks(found: dict[str, Any]) -> dict[str, Any]:
     data, networks = found.get("data"), found.get("networks")
     kept: dict[str, Any] = {"data": {}, "networks": {}}
     if isinstance(data, Mapping):
-        lists = {name: [str(one) for one in _list(data.get(name))] for name in ("in_shape", "classes")}
+        lists = {name: [str(one) for one in _list(data.get(name))] for name in ("in_shape", "classes", "targets")}
         counts = {name: int(_number(data.get(name)) or 0) for name in ("n_train", "n_val")}
         kept["data"] = {**lists, **counts}
     if isinstance(networks, Mapping):

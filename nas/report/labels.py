@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.objectives import Objective, is_latency
+from nas.objectives import Objective, is_latency, parse_objective
 
 _LABELS = {
     "accuracy": "validation accuracy",
@@ -41,19 +41,28 @@ def head(name: str) -> str:
     """
     base, at, target = name.partition("@")
     known = {"latency_ms": "latency", "macs": "MACs", "n_params": "parameters", "size_bytes": "size"}
-    known["peak_bytes"] = "peak memory"
+    known |= {
+        "peak_bytes": "peak memory",
+        "balanced_accuracy": "balanced accuracy",
+        "macro_f1": "macro F1",
+        "r2": "R\u00b2",
+    }
     return f"{known.get(base, base)}{' @' if at else ''}{target}"
 
 
 def kind(name: str) -> str:
-    """Return how the figures of an objective are written: share, loss, ms, bytes or count.
+    """Return how the figures of an objective are written: share or loss (four decimals), value (four digits), ms, ...
 
-    >>> kind("accuracy"), kind("latency_ms@openvino"), kind("macs")
-    ('share', 'ms', 'count')
+    >>> kind("accuracy"), kind("macro_f1"), kind("rmse"), kind("latency_ms@openvino"), kind("macs")
+    ('share', 'share', 'value', 'ms', 'count')
     """
     if is_latency(name):
         return "ms"
-    return {"accuracy": "share", "loss": "loss", "size_bytes": "bytes", "peak_bytes": "bytes"}.get(name, "count")
+    objective = parse_objective(name)
+    if objective.is_share and objective.best == 1 and objective.direction == "maximize":
+        return "share"
+    known = {"loss": "loss", "r2": "loss", "size_bytes": "bytes", "peak_bytes": "bytes"}
+    return known.get(name, "count" if objective.cheap else "value")
 
 
 def figure(name: str, value: float) -> str:
@@ -64,6 +73,8 @@ def figure(name: str, value: float) -> str:
     """
     if kind(name) in ("share", "loss"):
         return f"{value:.4f}"
+    if kind(name) == "value":
+        return f"{value:.4g}"
     if kind(name) == "ms":
         return f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
     if kind(name) == "bytes":

@@ -125,7 +125,12 @@ def _trace(story: Story) -> dict[str, Any]:
     for at, (number, volume) in enumerate(story.trace, start=1):
         if not points or volume != points[-1][3] or at == len(story.trace):
             points.append([at, number, _short(ended[number]) if timed else None, volume])
-    return {"points": [[*point[:3], _short(point[3])] for point in points], "timed": timed}
+    n_box, reference = story.box
+    return {
+        "points": [[*point[:3], _short(point[3])] for point in points],
+        "timed": timed,
+        "box": {"trials": n_box, "reference": {name: _short(value) for name, value in reference.items()}},
+    }
 
 
 def _member(story: Story, record: TrialRecord, tree: Mapping[str, Tree]) -> dict[str, Any]:
@@ -134,7 +139,10 @@ def _member(story: Story, record: TrialRecord, tree: Mapping[str, Tree]) -> dict
     return {
         "blocks": built if isinstance(built, list) else list(_blocks(tree)),
         "built": isinstance(built, list),
-        "training": [[path, value] for path, value in _flat(chosen, "")],
+        "training": [
+            [path, _short(record.epochs) if path == "training.epochs" else value]  # --epochs overrules the space
+            for path, value in _flat(chosen, "")
+        ],
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from nas.objectives import Budget, Objective
@@ -21,7 +22,9 @@ class Story:
         records: every trial, those on the front marked.
         knee: number of the trial at the knee.
         alike: by number, members of the front that a member cannot be told apart from: latency intervals overlap.
-        trace: (number, hypervolume) after each complete trial, in the order in which they were completed.
+        trace: (number, hypervolume) after each complete trial, in the order in which they were completed; empty where
+            there are fewer than two.
+        box: in what it is told: how many trials it is made of, and its reference point, by objective.
         networks: what `networks.json` holds: `data`, and the blocks of members in `networks`.
         machine: what `machine.json` holds.
         exports: the rows of `exports/exports.csv`.
@@ -39,6 +42,7 @@ class Story:
     knee: int | None = None
     alike: Mapping[int, Sequence[int]] = field(default_factory=dict)
     trace: Sequence[tuple[int, float]] = ()
+    box: tuple[int, Mapping[str, float]] = (0, MappingProxyType({}))
     networks: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
     exports: Sequence[Mapping[str, str]] = ()

@@ -116,6 +116,7 @@ def make_card(
             "validation_in_the_search": {
                 **{score: float(value) for score, value in record.scores.items()},
                 "share_of_its_training": record.share,
+                "epochs": record.epochs,
             },
             "gap": found.gap,
             "of_these_weights": {
@@ -193,7 +194,7 @@ def _lines(card: Mapping[str, Any], yours: str) -> Iterator[str]:
     yield _BEGIN
     yield yours + _END
     yield ""
-    yield from _metrics(card["metrics"], data)
+    yield from _metrics(card["metrics"], data, training["epochs"])
     yield from _prices(card)
     yield "## Data"
     yield ""
@@ -243,7 +244,7 @@ def _lines(card: Mapping[str, Any], yours: str) -> Iterator[str]:
     yield "Versions: " + ", ".join(f"{name} {number}" for name, number in card["versions"].items()) + "."
 
 
-def _metrics(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+def _metrics(metrics: Mapping[str, Any], data: Mapping[str, Any], epochs: int) -> Iterator[str]:
     name, interval, error = metrics["metric"], metrics["test_interval_95"], metrics["test_sampling_error"]
     seeds = metrics["test_by_seed"]
     yield "## How good it is"
@@ -264,7 +265,13 @@ def _metrics(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[st
     if name in searched and gap is not None:
         share = searched["share_of_its_training"]
         then = f" after {100 * share:.3g} % of a training" if 0 < share < 1 else ""
+        if "epochs" in searched:  # which earlier cards do not say
+            then = f" after {_epochs(searched['epochs'])}{then.replace(' after', ',')}"
         yield f"- In the search, on validation data{then}: {searched[name]:.4f}."
+        if "epochs" in searched and gap:
+            chance = error is not None and abs(gap) <= error
+            words = "no more than the chance error of the test set" if chance else None
+            yield f"- Gap {gap:+.4f}: {words or _gap_words(gap, searched['epochs'], epochs)}."
     yield ""
     own = metrics["of_these_weights"]
     by_class, confusion = own["accuracy_by_class"], own["confusion"]
@@ -294,6 +301,18 @@ def _time_words(training: Mapping[str, Any]) -> Iterator[str]:
         yield f"- A time limit of {readable(limit)} chose the epochs; they took longer than in the search: {fewer}."
     if took > LATE * limit:
         yield f"- It was done {readable(took)} after the command began, {took / limit - 1:.0%} over its time limit."
+
+
+def _gap_words(gap: float, searched: float, epochs: int) -> str:
+    """Say what a gap means of a network that was trained for so many epochs in the search, and in full."""
+    if gap > 0:
+        return "worse on the test set than in the search, which chose it by those validation data"
+    more = f"for {_epochs(epochs)}" if epochs > searched else "on all samples"
+    return f"better on the test set than in the search, now that it was trained {more}"
+
+
+def _epochs(n: float) -> str:
+    return f"{n:.3g} epoch" + ("" if n == 1 else "s")
 
 
 def _inputs(data: Mapping[str, Any]) -> Iterator[str]:

@@ -120,7 +120,12 @@ class Retrained:
             return math.nan, math.nan
         half = float(t.ppf(0.975, n - 1)) * float(np.std(self.values, ddof=1)) / n**0.5
         low, high = self.mean - half, self.mean + half
-        return (max(0.0, low), min(1.0, high)) if self.metric.unit == "share" else (low, high)
+        if self.metric.unit == "share":
+            return max(0.0, low), min(1.0, high)
+        if self.metric.best is None:
+            return low, high
+        best = self.metric.best
+        return (max(best, low), high) if self.metric.direction == "minimize" else (low, min(best, high))
 
     @property
     def sampling_error(self) -> float:
@@ -133,6 +138,12 @@ class Retrained:
     def gap(self) -> float:
         """By how much the search saw it better on validation data than it is on the test set; below 0: worse."""
         return self.metric.loss(self.mean) - self.metric.loss(self.searched)
+
+    def test_cells(self) -> dict[str, object]:
+        """Return the columns of a table with its figure on the test set: mean, and ends of the interval over seeds."""
+        name, (low, high) = self.metric.name, self.interval
+        cells = {f"test_{name}": self.mean, f"test_{name}_low": low, f"test_{name}_high": high}
+        return {column: "" if math.isnan(cell) else cell for column, cell in cells.items()}
 
     @property
     def train_seconds(self) -> float:
@@ -238,13 +249,11 @@ def all_retrained(run: RunFolder, but: Collection[Path] = ()) -> Iterable[Retrai
 
 
 def _row(one: Retrained) -> dict[str, object]:
-    name, (low, high) = one.metric.name, one.interval
+    name = one.metric.name
     figures = [value for price, m in one.prices.items() for value in _cells(price, m.value, m.low, m.high)]
     row = {
         "trial": one.trial,
-        f"test_{name}": one.mean,
-        f"test_{name}_low": low,
-        f"test_{name}_high": high,
+        **one.test_cells(),
         "seeds": len(one.seeds),
         "test_samples": one.n_test,
         "test_sampling_error": one.sampling_error,

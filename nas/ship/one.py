@@ -14,11 +14,11 @@ import numpy as np
 from nas.build import Network
 from nas.errors import NasError
 from nas.export import FORMATS, Format
+from nas.export.example import samples_of
 from nas.export.files import written_together
 from nas.export.formats.base import example_path
 from nas.export.metadata import beside
 from nas.export.quantize import Precision
-from nas.export.standalone import sample_files
 from nas.measure import OpenMeter
 from nas.measure.price import measured_file
 from nas.objectives import Objective, is_latency
@@ -119,7 +119,7 @@ def ship(
         size_bytes=size,
         verdict=_verdict(config, _known(record, latencies, size, kept_size), metric, checked, speedup, precision),
         example=str(example_path(path)),
-        samples=sample_files({"in_shape": task.in_shape, "scale": task.scale}),
+        samples=samples_of(metadata).takes.split()[0],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from nas.records import TrialRecord
 
 _BOX = 10
 """Trials that say how large the box is in which a hypervolume is told."""
+
+_BEYOND = 1.1
+"""Where the box ends, in ranges of these trials from their best. At their worst itself two networks that are each the
+best in something would dominate nothing, and the ends of no front would count."""
 
 
 def front_numbers(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> list[int]:
@@ -60,48 +65,86 @@ def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return sorted((r for r in records if r.state == "complete"), key=lambda r: (r.ended_s, r.number))
 
 
-def relative_hypervolume(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> float:
-    """Return the hypervolume of the front, in boxes from the best to the worst value of the first ten trials.
+@dataclass(frozen=True)
+class Box:
+    """In what a hypervolume is told: from the best to a tenth beyond the worst of the first trials, in every loss."""
+
+    low: np.ndarray
+    """(n_objectives,), the best losses."""
+
+    span: np.ndarray
+    """(n_objectives,), from there to the worst; 1 where all are alike."""
+
+    n_trials: int
+    """That it is made of."""
+
+    def unit(self, losses: np.ndarray) -> np.ndarray:
+        """Return losses (n, n_objectives) with the box as [0, 1]."""
+        return (losses - self.low) / (self.span * _BEYOND)
+
+    def share(self, losses: np.ndarray) -> float:
+        """Return the hypervolume of losses (n, n_objectives), in boxes."""
+        return float(hypervolume(self.unit(losses), np.ones(len(self.low))))
+
+    def reference(self, objectives: Sequence[Objective]) -> dict[str, float]:
+        """Return the far corner, as the user reads it: what is worse in one figure adds nothing."""
+        corner = self.low + self.span * _BEYOND
+        return {o.name: _unscaled(o, float(loss)) for o, loss in zip(objectives, corner, strict=True)}
+
+
+def hypervolume_box(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> Box | None:
+    """Return the box of the first ten complete trials whose figures are finite; None where there are fewer than two."""
+    losses = _losses(complete, objectives)
+    first = losses[np.isfinite(losses).all(axis=1)][:_BOX]
+    if len(first) < 2:
+        return None
+    low, high = first.min(axis=0), first.max(axis=0)
+    return Box(low, np.where(high > low, high - low, 1.0), len(first))
+
+
+def relative_hypervolume(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> float | None:
+    """Return the hypervolume of the front, in boxes of the first ten trials (`Box`); None for fewer than two trials.
 
     Costs count on a log scale. The box stands still after ten trials, so from then on the figure never falls; it is
-    above 1 where the search has left the box.
+    above 1 where the search has left the box. One trial has no worst to be compared with.
 
     Args:
         complete: complete trials in the order in which they were completed.
     """
-    unit = _in_boxes(complete, objectives)
-    unit = unit[np.isfinite(unit).all(axis=1)]
-    return 0.0 if len(unit) < 2 else float(hypervolume(unit, np.ones(len(objectives))))
+    box, losses = hypervolume_box(complete, objectives), _losses(complete, objectives)
+    return None if box is None else box.share(losses[np.isfinite(losses).all(axis=1)])
 
 
-def hypervolume_trace(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> list[float]:
-    """Return `relative_hypervolume` after each complete trial, all in the box of the last one: it never falls.
+def hypervolume_trace(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> list[tuple[int, float]]:
+    """Return number and `relative_hypervolume` after each complete trial, all in the box of the last: it never falls.
+
+    Empty where there are fewer than two trials.
 
     Cost: one hypervolume for each trial that joins the front.
     """
+    box = hypervolume_box(complete, objectives)
+    if box is None:
+        return []
     front, volume, trace = np.empty((0, len(objectives))), 0.0, []
-    unit = _in_boxes(complete, objectives)
-    several = np.isfinite(unit).all(axis=1).sum() >= 2
-    for point in unit:
-        if several and np.isfinite(point).all() and not (front <= point).all(axis=1).any():
+    for record, point in zip(complete, _losses(complete, objectives), strict=True):
+        if np.isfinite(point).all() and not (front <= point).all(axis=1).any():
             front = np.concatenate([front[~(point <= front).all(axis=1)], point[None]])
-            volume = float(hypervolume(front, np.ones(len(objectives))))
-        trace.append(volume)
+            volume = box.share(front)
+        trace.append((record.number, volume))
     return trace
 
 
-def _in_boxes(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> np.ndarray:
-    """Return the losses of trials, (n_trials, n_objectives), so that the box of the first ten finite ones is [0, 1]."""
+def _losses(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> np.ndarray:
+    """Return the losses of trials, (n_trials, n_objectives), costs as their logarithm."""
     losses = np.array([[_scaled(o, r.metrics[o.name]) for o in objectives] for r in complete])
-    losses = losses.reshape(len(complete), len(objectives))
-    first = losses[np.isfinite(losses).all(axis=1)][:_BOX]
-    if len(first) == 0:
-        return losses
-    low, high = first.min(axis=0), first.max(axis=0)
-    unit: np.ndarray = (losses - low) / np.where(high > low, high - low, 1.0)
-    return unit
+    return losses.reshape(len(complete), len(objectives))
 
 
 def _scaled(objective: Objective, value: float) -> float:
     loss = objective.loss(value)
     return float(np.log10(loss)) if objective.cheap and loss > 0 else loss
+
+
+def _unscaled(objective: Objective, scaled: float) -> float:
+    """Undo `_scaled` of a figure that has a logarithm, as all prices have but a user's own that are not above 0."""
+    return 10**scaled if objective.cheap and objective.direction == "minimize" else objective.unloss(scaled)

@@ -155,7 +155,7 @@ class Search:
             self.evaluator.pricer.remember(key, prices)
         self._priced = set(self.ledger.by_arch)
         self._trained_before = self._grown_at = self.trained
-        self._volume = relative_hypervolume(self.ledger.completed, self.objectives)
+        self._volume = relative_hypervolume(self.ledger.completed, self.objectives) or 0.0
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -575,7 +575,7 @@ class Search:
             self.folder.prune_checkpoints(self.front())
             self.write_results()
         if record.state == "complete" and self.limits.plateau is not None:
-            volume = relative_hypervolume(self.ledger.completed, self.objectives)
+            volume = relative_hypervolume(self.ledger.completed, self.objectives) or 0.0
             if volume > self._volume * (1 + _GROWN) or len(self.ledger.completed) < _FEW:
                 self._volume, self._grown_at = volume, self.trained
         self.watcher.recorded(record, self)

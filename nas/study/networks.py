@@ -33,6 +33,7 @@ class Networks:
             "name": task.name,
             "in_shape": list(task.in_shape),
             "classes": [str(name) for name in task.classes],
+            "targets": list(task.targets),
             "n_train": len(task.x_train),
             "n_val": len(task.x_val),
         }

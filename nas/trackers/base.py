@@ -30,7 +30,8 @@ class Standing:
     """Trials that were trained so far."""
 
     figures: Mapping[str, float]
-    """`hypervolume` (relative, never falling after ten trials), `front_size`, and how many trials are of each state."""
+    """`hypervolume` (relative, never falling after ten trials; from two on), `front_size`, and how many trials are of
+    each state."""
 
 
 class Tracker(Protocol):

@@ -73,8 +73,9 @@ class Tracking:
         if not was_trained(record) or not self._posts:
             return
         states = Counter(r.state for r in search.records)
+        volume = relative_hypervolume(search.ledger.completed, search.objectives)
         figures = {
-            "hypervolume": relative_hypervolume(search.ledger.completed, search.objectives),
+            **({} if volume is None else {"hypervolume": volume}),
             "front_size": float(len(search.front())),
             **{f"n_{state}": float(n) for state, n in sorted(states.items())},
         }

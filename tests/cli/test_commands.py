@@ -172,7 +172,7 @@ def test_front_under_another_budget_is_the_front_of_what_keeps_it(nas, run):
     assert max(r.metrics["accuracy"] for r in records if r.metrics["n_params"] == smallest) == max(
         r.metrics["accuracy"] for r in kept
     )
-    assert f"small.csv: {len(kept)} networks" in result.stderr
+    assert f"small.csv: {len(kept)} network" in result.stderr
 
 
 RULES = ["knee", "best:accuracy", "best:n_params", "best:accuracy where n_params<=300", "closest"]
@@ -211,9 +211,8 @@ def test_pick_looks_among_what_keeps_the_budget(nas, run):
 
 def test_the_csv_and_the_picture_of_a_front(nas, run):
     ok(nas("front", "run", "--csv", "front.csv", "--plot", "front.png"))
-    assert sorted((run.parent / "front.csv").read_text().splitlines()) == sorted(
-        (run / "front.csv").read_text().splitlines()
-    )
+    records = {r.number: r for r in read_csv(run / "front.csv")}
+    assert {r.number: r for r in read_csv(run.parent / "front.csv")} == records, "it can be read like the run's own"
     assert (run.parent / "front.png").read_bytes().startswith(PNG)
 
 
@@ -237,7 +236,7 @@ def test_retrain_says_mean_interval_and_the_size_of_the_test_set_and_repeats_not
     assert f"{found['test_accuracy_low']:.4f}, {found['test_accuracy_high']:.4f}]" in result.stdout
     assert "359 samples" in result.stdout
     assert f"{found['searched_validation_accuracy']:.4f} on validation data" in result.stdout
-    assert f"{found['gap']:+.4f}: the search saw it " in result.stdout
+    assert f"{found['gap']:+.4f}: " in result.stdout
     for seed in (0, 1):
         said = f"trial {number}, seed {seed + 1} of 2: test accuracy {found['seeds'][seed]['scores']['accuracy']:.4f}"
         assert said in result.stderr

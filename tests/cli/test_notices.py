@@ -10,7 +10,8 @@ import pytest
 from tiny_run import TINY
 
 from nas.cli.search import _counts, _crowd, _where_it_went
-from nas.records import read_csv, write_csv
+from nas.objectives import Measurement
+from nas.records import TrialRecord, read_csv, write_csv
 from nas.study import session
 from nas.study.folder import RunFolder
 
@@ -34,7 +35,7 @@ def test_a_stopped_trial_is_chosen_and_said_to_be_one(nas, run, stopped):
     retrained = nas("retrain", run, "--pick", rule, "--seeds", 1, "--epochs", 1)
     assert retrained.exit_code == 0, retrained.output
     assert retrained.stderr.splitlines().count(said) == 1
-    assert "on validation data, after 10 % of its training" in retrained.stdout
+    assert ", 10 % of its training" in retrained.stdout
     exported = nas("export", run, "--pick", rule)
     assert exported.exit_code == 0, exported.output
     assert exported.stderr.splitlines().count(said) == 1
@@ -53,20 +54,31 @@ def test_the_list_of_complete_trials_leaves_the_stopped_one_out(nas, run, stoppe
     assert stopped not in complete
 
 
+COST = {"n_params": Measurement.exact(10)}
+
+
 def ended(*records: tuple[str, bool]) -> SimpleNamespace:
-    return SimpleNamespace(records=[SimpleNamespace(state=state, paused=paused) for state, paused in records])
+    made = [TrialRecord(i, None, state, COST, paused=paused) for i, (state, paused) in enumerate(records)]
+    return SimpleNamespace(records=[*made, *[TrialRecord(99, None, "failed")] * (len(made) > 3)])
 
 
 @pytest.mark.parametrize(
     ("records", "said"),
     [
         ([], "no trials"),
-        ([("complete", False)] * 2 + [("over_budget", False)], "2 complete, 1 over budget"),
-        ([("complete", False), ("stopped_early", False)], "1 complete, 1 stopped early"),
-        ([("stopped_early", True)], "1 stopped early (1 trial set aside, which a resumed search may go on with)"),
         (
-            [("stopped_early", True)] * 2 + [("stopped_early", False), ("failed", False)],
-            "3 stopped early (2 trials set aside, which a resumed search may go on with), 1 failed",
+            [("complete", False)] * 2 + [("over_budget", False)],
+            "2 trained: 2 to the end; 1 not trained: 1 over budget",
+        ),
+        ([("complete", False), ("stopped_early", False)], "2 trained: 1 to the end, 1 stopped early (given up)"),
+        (
+            [("stopped_early", True)],
+            "1 trained: 1 stopped early (set aside: a search resumed for more trials may go on with it)",
+        ),
+        (
+            [("stopped_early", True)] * 2 + [("stopped_early", False), ("failed", False), ("duplicate", False)],
+            "4 trained: 3 stopped early (1 given up, 2 set aside: a search resumed for more trials may go on with "
+            "them), 1 failed; 2 not trained: 1 duplicate, 1 could not be built or priced",
         ),
     ],
 )

@@ -1,6 +1,7 @@
 """Tables in files: what becomes of columns (scikit-learn is the oracle), and what of a file is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
 from nas.data import load_task
+from nas.data.csv_file import read_csv_file
 from nas.data.table import apply_columns, feature_names, fit_columns
 from nas.errors import DataError
 
@@ -245,6 +247,13 @@ def test_zeros_in_front_are_kept(write):
     assert load_task(write(head + lines), target_column="code", task="regression").targets == ("code",)
 
 
+def test_a_column_is_words_from_its_first_line_on(write):
+    """However late the first word comes: pandas would type a large file part by part."""
+    path = write("a\n" + "1.50\n" * 1_100_000 + "x\n")
+    found = read_csv_file(Path(path))
+    assert set(found["a"].unique()) == {"1.50", "x"}
+
+
 def test_another_encoding_is_told_with_byte_and_remedy(write):
     path = write(GOOD.replace("size", "größe"), encoding="latin-1")
     with pytest.raises(DataError, match=r"byte 2 \(line 1\) is 0xf6, which is not utf-8; .*--encoding latin-1"):
@@ -286,7 +295,7 @@ training: {epochs: 20, batch_size: 16, optimizer: {adamw: {lr: 0.02}}}
     assert "- size: a number, " in page
     shipped = best.export()
     tables.print_shipped([shipped])
-    assert f"python {shipped.example} SAMPLES.npy" in capsys.readouterr().out
+    assert f"python {shipped.example} ROWS.csv" in capsys.readouterr().out
     session = onnxruntime.InferenceSession(shipped.file)
     meta = session.get_modelmeta().custom_metadata_map
     x = apply_columns(table, json.loads(meta["recipe"])["columns"])

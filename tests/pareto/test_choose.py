@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nas.errors import BudgetError, NasError, RunError
 from nas.objectives import OBJECTIVES
-from nas.pareto import choose, hypervolume, parse_rule, spread
+from nas.pareto import choose, hypervolume, parse_rule, remarks, spread
 
 ACC_LAT = [OBJECTIVES["accuracy"], OBJECTIVES["latency_ms"]]
 
@@ -64,6 +64,20 @@ def test_who_is_chosen(text, number):
     assert choose(parse_rule(text), ROWS, ACC_LAT).number == number
 
 
+def test_a_wish_outside_of_the_front_is_remarked_on():
+    front = [row for row in ROWS if row.on_front]
+    best = max(front, key=lambda row: row.metrics["accuracy"])
+    slowest = max(front, key=lambda row: row.metrics["latency_ms"])
+    accuracy, latency = best.metrics["accuracy"], slowest.metrics["latency_ms"]
+    wish, no_wish = remarks(parse_rule("closest:accuracy=1,latency_ms=1e9"), ROWS)
+    assert f"accuracy=1 is better than all of the front; the best is {accuracy:.4g}, of trial {best.number}" in wish
+    assert "latency_ms=1e+09 decides nothing" in no_wish
+    assert f"the worst is {latency:.4g}, of trial {slowest.number}" in no_wish
+    for text in (f"closest:accuracy={accuracy},latency_ms={latency}", "closest", "knee", "trial:3"):
+        assert remarks(parse_rule(text), ROWS) == []
+    assert remarks(parse_rule("closest:accuracy=1"), []) == []
+
+
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
@@ -78,8 +92,12 @@ def test_who_is_chosen(text, number):
         ("closest:", NasError, "closest to what"),
         ("closest:accuracy", NasError, "write e.g. closest:accuracy=0.95"),
         ("closest:acuracy=0.9", NasError, "Did you mean 'accuracy'"),
-        ("closest:accuracy=good", NasError, "accuracy=good is no value to be close to; write e.g. 0.95"),
+        ("closest:accuracy=good", NasError, "is no value to be close to; write a number, e.g. accuracy=0.95"),
         ("closest:latency_ms=0", NasError, "write one above 0"),
+        ("closest:latency_ms=-1", NasError, "latency_ms is never below 0"),
+        ("closest:accuracy=95", NasError, "for 95 % write 0.95"),
+        ("closest:n_params=1e400", NasError, "write a number, e.g. n_params=10k"),
+        ("knee where loss<=-1", BudgetError, "loss is at least 0"),
         ("closest:accuracy=0.9,accuracy=0.8", NasError, "accuracy is named twice"),
         ("closest:accuracy=0.9,,latency_ms=1", NasError, "write e.g. closest:accuracy=0.95"),
         ("best:acuracy", NasError, "Did you mean 'accuracy'"),

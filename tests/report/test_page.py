@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nas.api import Front
-from nas.records import read_csv, read_json, write_json, write_rows
+from nas.records import read_csv, read_json, write_csv, write_json, write_rows
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -453,3 +453,27 @@ def test_a_page_says_so_where_there_is_no_front(show, tmp_path):
     tab = show(Front.load(run).report())
     assert "there is no front" in tab.inner_text("#members")
     assert json.loads(tab.text_content("#data"))["knee"] is None
+
+
+@pytest.mark.parametrize(
+    ("n", "said"),
+    [(0, "No trial was trained to the end"), (1, "One trial was trained to the end"), (2, "first 2 full trainings")],
+)
+def test_the_trace_of_a_short_search_says_what_there_is(show, run, n, said):
+    """Of two that are each the best in something it rises twice, from 0, and no axis goes below 0 or halves a trial."""
+    records = read_csv(run / "trials.csv")
+    records = [r for r in records if r.state != "complete"] + [r for r in records if r.on_front][:n]
+    write_csv(run / "trials.csv", records, Front.load(run).config.columns())
+    tab = show(Front.load(run).report())
+    assert said in tab.inner_text("#trace")
+    drawn = tab.query_selector("#trace-chart svg")
+    assert (drawn is not None) == (n > 1)
+    assert (tab.query_selector("#trace-controls input") is not None) == (n > 1)
+    if drawn is None:
+        return
+    ticks = [float(node.text_content()) for node in tab.query_selector_all("#trace-chart .tick")]
+    assert min(ticks) == 0
+    assert [tick for tick in ticks if tick >= 1] == [1, 2], "trials, and no hypervolume of a whole box"
+    volume = [point[3] for point in json.loads(tab.text_content("#data"))["trace"]["points"]]
+    assert 0 < volume[0] < volume[1] < 1
+    assert "the reference point, is accuracy 0." in tab.inner_text("#trace-note")

@@ -21,6 +21,8 @@ from nas.errors import RunError
 from nas.measure.macs import count_macs
 from nas.objectives import Measurement, parse_objective
 from nas.records import TrialRecord, read_csv, read_json, write_json
+from nas.report.facts import _shell
+from nas.report.headline import _data
 from nas.report.importance import FEWEST, importances
 from nas.report.payload import Texts, to_script
 from nas.ship import Again, Shipped, write_table
@@ -28,7 +30,7 @@ from nas.space import Categorical, Choice, Float, Space
 from nas.study import command
 from nas.study.command import OWN_SPACE, search_commands
 from nas.study.config import StudyConfig
-from nas.study.front import hypervolume_trace, relative_hypervolume
+from nas.study.front import hypervolume_box, hypervolume_trace, relative_hypervolume
 from nas.study.networks import blocks
 
 ACCURACY, LATENCY = parse_objective("accuracy"), parse_objective("latency_ms")
@@ -91,13 +93,36 @@ def test_the_trace_is_the_hypervolume_of_each_beginning(points, lost):
         for i, (accuracy, latency) in enumerate(points)
     ]
     trace = hypervolume_trace(records, [ACCURACY, LATENCY])
-    assert len(trace) == len(records)
-    assert trace == sorted(trace)
-    if records:
-        assert trace[-1] == pytest.approx(relative_hypervolume(records, [ACCURACY, LATENCY]))
+    expected = relative_hypervolume(records, [ACCURACY, LATENCY])
+    if expected is None:
+        assert trace == []
+        assert sum(r.scores["accuracy"] == r.scores["accuracy"] for r in records) < 2
+        return
+    assert [number for number, _ in trace] == [r.number for r in records]
+    volumes = [volume for _, volume in trace]
+    assert volumes == sorted(volumes)
+    assert volumes[0] > 0 or lost, "every one of the first ten dominates a part of the box"
+    assert volumes[-1] == pytest.approx(expected)
     for n in range(10, len(records)):  # the box stands still from there on
         if not lost:
-            assert trace[n] == pytest.approx(relative_hypervolume(records[: n + 1], [ACCURACY, LATENCY]))
+            assert volumes[n] == pytest.approx(relative_hypervolume(records[: n + 1], [ACCURACY, LATENCY]))
+
+
+def test_the_box_ends_a_tenth_beyond_the_worst():
+    """Two corners dominate something, and the reference point is told in the user's units, through the logarithm."""
+
+    def made(number, accuracy, latency):
+        return TrialRecord(number, None, "complete", {"latency_ms": Measurement.exact(latency)}, {"accuracy": accuracy})
+
+    records = [made(0, 0.5, 0.1), made(1, 0.9, 10.0)]
+    box = hypervolume_box(records, [ACCURACY, LATENCY])
+    assert box.n_trials == 2
+    assert box.reference([ACCURACY, LATENCY]) == pytest.approx({"accuracy": 0.46, "latency_ms": 10**1.2})
+    assert hypervolume_trace(records, [ACCURACY, LATENCY]) == [
+        (0, pytest.approx(0.11 / 1.21)),
+        (1, pytest.approx(0.21 / 1.21)),
+    ]
+    assert hypervolume_box(records[:1], [ACCURACY, LATENCY]) is None
 
 
 # --- importances ------------------------------------------------------------------------------------------------------
@@ -137,7 +162,7 @@ def test_what_decides_is_named_first_a_condition_too():
 
 def test_few_or_equal_trials_say_why_there_is_nothing():
     (few,) = importances(SPACE, trials(FEWEST - 1, lambda v: v["training.lr"]), [ACCURACY])
-    assert few["why"] == f"{FEWEST - 1} trials tell it, and {FEWEST} are the fewest that can be compared"
+    assert few["why"] == f"that takes at least {FEWEST} trials; usable here: {FEWEST - 1}"
     (equal,) = importances(SPACE, trials(FEWEST, lambda v: 0.5), [ACCURACY])
     assert "the same figure" in equal["why"]
     (none,) = importances(SPACE, [], [ACCURACY])
@@ -328,3 +353,23 @@ def test_neither_torch_nor_the_data_are_needed(finished, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [str(run / "report.html"), ""]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"classes": ["cat", "dog"]}, "; 2 classes: cat, dog."),
+        ({"classes": [], "targets": ["rent"]}, "; numbers to predict: rent."),
+        ({"classes": []}, "; numbers to predict."),
+        ({"classes": [str(i) for i in range(100)]}, "; 100 classes."),
+    ],
+)
+def test_what_is_predicted_is_named(data, said):
+    assert _data({"in_shape": [4], "n_train": 8, "n_val": 2, **data}).endswith(said)
+
+
+def test_a_command_is_broken_between_words_and_copied_whole():
+    words = _shell(["nas search --out 'a b'", "nas export x"])
+    assert re.sub(r"<[^>]*>", "", html.unescape(words)) == "nas search --out 'a b'\nnas export x"
+    assert '<span class="word">--out</span>' in words
+    assert "<b>" not in _shell(["<b>"])

@@ -110,11 +110,12 @@ class Format(ABC):
     def finish(self, path: Path, metadata: Metadata) -> None:
         """Write what goes beside the file: its metadata where it cannot hold them, and an example of its use."""
         write_beside(path, metadata)
-        self.write_example(path, "the .json file beside it")
+        self.write_example(path, "the .json file beside it", metadata)
 
-    def write_example(self, path: Path, where: str) -> None:
-        """Write the script that classifies with the file."""
-        example_path(path).write_text(example_source(path.name, type(self).opens, self.needs, where), encoding="utf-8")
+    def write_example(self, path: Path, where: str, metadata: Metadata) -> None:
+        """Write the script that predicts with the file."""
+        source = example_source(path.name, type(self).opens, self.needs, where, metadata)
+        example_path(path).write_text(source, encoding="utf-8")
 
     def parts(self, path: Path) -> list[Path]:
         """Return the files that the network consists of."""

@@ -36,7 +36,7 @@ class OnnxFormat(Format):
         return onnx_run(path)  # as the example does, but silent where it fails
 
     def finish(self, path: Path, metadata: Metadata) -> None:
-        self.write_example(path, "the metadata of the file")
+        self.write_example(path, "the metadata of the file", metadata)
 
 
 FORMATS.add("onnx")(OnnxFormat())

@@ -4,6 +4,7 @@
 function axes(x, y, metaX, metaY, box, wayX, wayY) {
   const [left, top, right, bottom] = box, parts = [];
   for (const v of x.ticks(Math.max(3, Math.floor((right - left) / 70)))) {
+    if (metaX.whole && !Number.isInteger(v)) continue; // there is no half of a trial
     parts.push(s("line", { class: "grid", x1: x(v), x2: x(v), y1: top, y2: bottom }));
     parts.push(s("text", { class: "tick middle", x: x(v), y: bottom + 16 }, tickText(metaX.kind, v)));
   }

@@ -40,10 +40,11 @@ function scaled(value, units) {
 const COUNT = [[1e9, "G"], [1e6, "M"], [1e3, "k"]];
 const BYTES = [[1e9, " GB"], [1e6, " MB"], [1e3, " kB"]];
 
-/** A figure as one reads it; `kind` is share, loss, ms, bytes or count. */
+/** A figure as one reads it; `kind` is share, loss, value, ms, bytes or count. */
 function figure(kind, value, unit = true) {
   if (value === null || value === undefined) return "–";
   if (kind === "share" || kind === "loss") return value.toFixed(4);
+  if (kind === "value") return digits(value, 4);
   if (kind === "ms") return (value < 100 ? digits(value, 3) : value.toFixed(0)) + (unit ? " ms" : "");
   return scaled(value, kind === "bytes" ? BYTES : COUNT);
 }

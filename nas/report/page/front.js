@@ -147,7 +147,7 @@ function budgetLines(x, y, nameX, nameY, [left, top, right, bottom]) {
     if (name === nameX && x(limit) >= left && x(limit) <= right) {
       const near = x(limit) > right - 90;
       return [s("path", { class: "budget", d: `M${x(limit)} ${top}V${bottom}` }),
-        s("text", { class: `limit${near ? " end" : ""}`, x: x(limit) + (near ? -5 : 5), y: top + 12 }, text)];
+        s("text", { class: `limit${near ? " end" : ""}`, x: x(limit) + (near ? -5 : 5), y: bottom - 16 }, text)];
     }
     if (name === nameY && y(limit) >= top && y(limit) <= bottom)
       return [s("path", { class: "budget", d: `M${left} ${y(limit)}H${right}` }), s("text", { class: "limit end", x: right - 4, y: y(limit) - 5 }, text)];

@@ -63,7 +63,7 @@ function thin(ticks, n) {
 
 /** How a tick is written: as short as it can be told from its neighbours. */
 function tickText(kind, value) {
-  if (kind === "share" || kind === "loss") return digits(value, 4);
+  if (kind === "share" || kind === "loss" || kind === "value") return digits(value, 4);
   if (kind === "ms") return digits(value, 3);
   return scaled(value, kind === "bytes" ? BYTES : COUNT);
 }
