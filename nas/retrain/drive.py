@@ -32,7 +32,7 @@ from nas.study.executors.here import Here
 from nas.study.executors.local import Local
 from nas.study.folder import RunFolder
 from nas.study.jobs import Executor, Outcome, Progress
-from nas.study.judging import followed, judge_of, portable_metrics
+from nas.study.judging import judged_by, portable_metrics
 from nas.training import TrainState
 
 if TYPE_CHECKING:
@@ -371,8 +371,7 @@ class Retraining:
         """Put a network of which all seeds are there into its place."""
         record, finished = member.record, member.finished
         if finished is None or len(finished.seeds) < len(member.seeds):
-            judge = judge_of(self._config.objectives, self._task)
-            metric = followed(self._config.parsed_objectives(), judge)
+            _, metric = judged_by(self._config.objectives, self._task)
             finished = Retrained(
                 trial=record.number,
                 folder=member.folder.path,

@@ -33,7 +33,7 @@ from nas.ship.weights import load_network
 from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, precision_of
 from nas.study.folder import RunFolder
-from nas.study.judging import followed, judge_of, objectives_of
+from nas.study.judging import judged_by
 
 if TYPE_CHECKING:
     from nas.data import Task
@@ -75,8 +75,7 @@ def ship(
         _check_targets(meters, precision)
     source, network = load_network(config, record, task, folder)
     metadata = describe_file(task, record, format, source, precision)
-    judge = judge_of(config.objectives, task)
-    metric = followed(objectives_of(config.objectives, task), judge)
+    judge, metric = judged_by(config.objectives, task)
 
     def score(outputs: np.ndarray) -> float:
         return judge.scores(outputs, task.y_val[: len(outputs)].numpy())[metric.name]

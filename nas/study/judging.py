@@ -33,6 +33,18 @@ def judge_of(objectives: Iterable[str], task: Task) -> Judge:
     return Judge(own, task.kind, task.y_mean, task.y_std)
 
 
+def judged_by(objectives: Sequence[str], task: Task) -> tuple[Judge, Objective]:
+    """Return who judges in a study of these objectives, and what learning curves are of.
+
+    That is the first objective that only training tells, else the task's usual one.
+
+    Raises:
+        RunError: as `judge_of`.
+    """
+    judge = judge_of(objectives, task)
+    return judge, next((o for o in objectives_of(objectives, task) if not o.cheap), OBJECTIVES[judge.usual])
+
+
 def objectives_of(names: Iterable[str], task: Task) -> tuple[Objective, ...]:
     """Return the objectives of a study on `task`, their errors on its scale; 'auto' are the usual ones."""
     names = usual_objectives(task) if tuple(names) == ("auto",) else tuple(names)
@@ -65,11 +77,6 @@ def portable_metrics(objectives: Iterable[str]) -> tuple[Metric, ...]:
                 "  define it with def at the top of a file, or search with one worker"
             ) from error
     return found
-
-
-def followed(objectives: Sequence[Objective], judge: Judge) -> Objective:
-    """Return what learning curves are of: the first objective that only training tells, else the task's usual one."""
-    return next((o for o in objectives if not o.cheap), OBJECTIVES[judge.usual])
 
 
 def check_judge(judge: Judge, objectives: Sequence[Objective], task: Task) -> None:

@@ -23,7 +23,7 @@ from nas.study.config import StudyConfig
 from nas.study.deploy import calibration, judge_file, precision_of, write_quantised
 from nas.study.folder import packed
 from nas.study.jobs import Job, Outcome, Progress, Runner, Tell
-from nas.study.judging import followed, judge_of, objectives_of
+from nas.study.judging import judged_by
 from nas.study.limits import training_process
 from nas.training import TrainConfig, TrainState, as_trial_failed, fit, torch_seeded
 from nas.training.device import device_of
@@ -106,8 +106,7 @@ def work(config: StudyConfig, task: Task, job: Job, tell: Tell) -> Outcome:
     started = time.perf_counter()
     deadline = None if job.seconds_left is None else time.monotonic() + job.seconds_left
     train = train_config(config, job.arch)
-    judge = judge_of(config.objectives, task)
-    follows = followed(objectives_of(config.objectives, task), judge)
+    judge, follows = judged_by(config.objectives, task)
     curve: list[EpochLog] = []
 
     def note(log: EpochLog) -> None:
