@@ -10,7 +10,7 @@ import math
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -413,6 +413,7 @@ class Front:
         *,
         time_limit: float | str | None = None,
         workers: int | None = 1,
+        training: Mapping[str, Any] | None = None,
         overwrite: bool = False,
         watcher: RetrainWatcher | None = None,
     ) -> list[Model]:
@@ -424,6 +425,7 @@ class Front:
             workers: processes that train, one core each; 1: this one. None: as many as there are cores or GPUs. A
                 script that asks for more keeps what it does under `if __name__ == "__main__":`, since each of them
                 imports it.
+            training: fields of a space's `training:` instead of those searched, such as `{"optimizer": "sgd"}`.
         Returns:
             Those that could be trained, in the order given.
         """
@@ -450,6 +452,7 @@ class Front:
                 epochs=epochs,
                 time_limit_s=None if time_limit is None else seconds(time_limit),
                 workers=workers,
+                training=training,
                 overwrite=overwrite,
                 watcher=watcher,
                 began=began,
@@ -674,6 +677,7 @@ class Member:
         *,
         time_limit: float | str | None = None,
         workers: int | None = 1,
+        training: Mapping[str, Any] | None = None,
         overwrite: bool = False,
         on_epoch: Callable[[int, EpochLog], None] | None = None,
     ) -> Model:
@@ -685,7 +689,7 @@ class Member:
             on_epoch: told the seed and the epoch.
         """
         watcher = None if on_epoch is None else _OnEpoch(on_epoch)
-        options = {"time_limit": time_limit, "workers": workers, "overwrite": overwrite}
+        options = {"time_limit": time_limit, "workers": workers, "training": training, "overwrite": overwrite}
         return self.front.retrain([self], seeds, epochs, **options, watcher=watcher)[0]  # type: ignore[arg-type]
 
     def _model(self, found: Retrained) -> Model:

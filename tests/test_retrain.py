@@ -27,6 +27,7 @@ from nas.retrain.clock import TimeLimit, ends_in, share_that_fits
 from nas.retrain.drive import Member, Retraining, Training
 from nas.retrain.folder import RetrainFolder
 from nas.retrain.plan import Plan, epochs_that_fit
+from nas.retrain.recipe import read_recipe
 from nas.retrain.result import SeedResult
 from nas.retrain.watch import Unwatched
 from nas.study.folder import RunFolder
@@ -463,6 +464,62 @@ def test_workers_change_nothing_and_go_on_with_what_another_number_began(train, 
     assert not list((tmp_path / "apart/retrained").glob(".*"))
 
 
+# --- another recipe than the search's -------------------------------------------------------------------------------
+
+
+def test_fields_of_training_take_the_place_of_those_searched(front, best, train):
+    searched = train("as searched", seeds=1, epochs=2)
+    recipe = {"optimizer": {"sgd": {"lr": 0.05}}, "label_smoothing": 0.1}
+    found = train("otherwise", seeds=1, epochs=2, training=recipe)
+    trained, before = found.plan["training"], searched.plan["training"]
+    assert trained["optimizer"]["sgd"]["lr"] == 0.05
+    assert trained["label_smoothing"] == 0.1
+    same = set(trained) - {"optimizer", "label_smoothing"}
+    assert {name: trained[name] for name in same} == {name: before[name] for name in same}
+    card = json.loads((found.folder / "model_card.json").read_text())
+    assert "sgd" in str(card["training"])
+    assert train("otherwise", seeds=2, epochs=2).plan["training"] == trained, "goes on as it was begun"
+    with pytest.raises(RunError) as refused:
+        train("otherwise", seeds=2, epochs=2, training={"optimizer": "rmsprop", "label_smoothing": 0.2})
+    lines = [line.strip() for line in str(refused.value).splitlines()]
+    assert lines[1:3] == [
+        "training.optimizer: rmsprop instead of sgd",
+        "training.label_smoothing: 0.2 instead of 0.1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "why"),
+    [
+        ({"epochs": 9}, "training.epochs: the epochs are said by --epochs"),
+        ({"subset": 0.5}, "training.subset: a retraining takes all samples"),
+        ({"optimizer": "sdg"}, "training.optimizer: .*sgd"),
+        ({"optimizer": {"sgd": {"lr": -1}}}, "training.optimizer.sgd.lr must be in"),
+        ({"augment": "timeshift"}, "training.augment: .* is for tokens data"),
+        ({"mixpu": 0.2}, "training: .*mixup"),
+    ],
+)
+def test_a_recipe_that_cannot_be_names_the_field_before_anything_is_begun(train, tmp_path, recipe, why):
+    with pytest.raises(NasError, match=why):
+        train("refused", seeds=1, training=recipe)
+    assert not list((tmp_path / "refused").rglob("*.pt"))
+
+
+def test_a_recipe_is_read_from_yaml(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("training:\n  optimizer: {adamw: {lr: 1e-3}}\n  mixup: 0.2\n")
+    assert read_recipe(str(tmp_path / "recipe.yaml")) == {"optimizer": {"adamw": {"lr": 0.001}}, "mixup": 0.2}
+    assert read_recipe(" {mixup: 0}") == {"mixup": 0}
+    for text, why in (
+        ("{optimizer: !!python/name:os.system }", "a tag is not allowed"),
+        ("{optimizer", "not YAML"),
+        (str(tmp_path / "nowhere.yaml"), "cannot be read: No such file"),
+        ("optimizer=sgd", "cannot be read"),
+        ("{1: 2}", "fields of training are wanted"),
+    ):
+        with pytest.raises(NasError, match=why):
+            read_recipe(text)
+
+
 # --- a time limit ---------------------------------------------------------------------------------------------------
 
 
@@ -489,7 +546,7 @@ def test_a_time_limit_that_leaves_no_epoch_says_what_would(front):
         fit(timed(front, 0.0), limit_s=10.0)
 
 
-def test_a_time_limit_chooses_the_epochs_once(front, train):
+def test_a_time_limit_chooses_the_epochs_once(front, train, slow_epochs):
     found = train(record=timed(front, 1.0), seeds=1, time_limit_s=6.0)
     assert 1 <= found.epochs < 6
     assert train(record=timed(front, 2.0), seeds=1, time_limit_s=6.0).epochs == found.epochs, "as it was begun"
@@ -506,10 +563,10 @@ def test_what_has_been_spent_is_no_longer_there(front):
 
 class Told(Unwatched):
     def __init__(self):
-        self.shorter, self.over = [], []
+        self.other, self.over = [], []
 
-    def shortened(self, trial, epochs, before):
-        self.shorter.append((epochs, before))
+    def planned_again(self, trial, epochs, before):
+        self.other.append((epochs, before))
 
     def late(self, seconds, limit_s):
         self.over.append((seconds, limit_s))
@@ -537,7 +594,7 @@ def test_a_plan_that_is_too_long_is_made_again_and_ends_in_time(front, train, sl
     are left, of which nineteen twentieths are for 13 epochs of each."""
     told = Told()
     found = train(record=timed(front, 0.4), seeds=2, time_limit_s=30.0, watcher=told)
-    assert told.shorter == [(13, 26)]
+    assert told.other == [(13, 26)]
     assert found.epochs == 13
     assert slow_epochs[0] == 2 + 2 * 13
     assert told.over == []
@@ -553,7 +610,7 @@ def test_what_cannot_be_held_is_said_with_the_figure(front, train, slow_epochs, 
     monkeypatch.setattr(drive, "_LITTLE", -1.0)  # nothing is begun again
     told = Told()
     found = train(record=timed(front, 0.4), seeds=1, time_limit_s=10.0, watcher=told)
-    assert (found.epochs, told.shorter, told.over) == (17, [], [(17.0, 10.0)])
+    assert (found.epochs, told.other, told.over) == (17, [], [(17.0, 10.0)])
     page = (found.folder / "model_card.md").read_text()
     assert "- It was done 17 s after the command began, 70% over its time limit." in page
 
@@ -561,8 +618,23 @@ def test_what_cannot_be_held_is_said_with_the_figure(front, train, slow_epochs, 
 def test_a_plan_that_holds_is_left_alone(front, train, slow_epochs):
     told = Told()
     found = train(record=timed(front, 0.9), seeds=2, time_limit_s=20.0, watcher=told)
-    assert (found.epochs, told.shorter, told.over) == (7, [], [])
+    assert (found.epochs, told.other, told.over) == (7, [], [])
     assert "time limit" not in (found.folder / "model_card.md").read_text()
+
+
+def test_a_plan_that_is_much_too_short_is_made_again(front, train, slow_epochs):
+    """36 s of 40 for epochs that should take five seconds: 3 for each of two seeds, which take a second each."""
+    told = Told()
+    found = train(record=timed(front, 4.0), seeds=2, time_limit_s=40.0, watcher=told)
+    ((longer, before),) = told.other
+    assert before == 3
+    assert longer == found.epochs > 12
+    assert told.over == []
+    assert slow_epochs[0] <= 40
+    assert_same(found, train("said", record=timed(front, 4.0), seeds=2, epochs=longer))
+    assert f"less time than in the search: {longer} epochs instead of 3" in (found.folder / "model_card.md").read_text()
+    capped = train("capped", record=timed(front, 4.0), seeds=2, time_limit_s=400.0, epochs=5, watcher=told)
+    assert capped.epochs == 5
 
 
 def test_a_network_of_which_a_seed_is_done_keeps_its_epochs(front, train, slow_epochs):
@@ -570,16 +642,16 @@ def test_a_network_of_which_a_seed_is_done_keeps_its_epochs(front, train, slow_e
     told = Told()
     found = train(record=timed(front, 0.9), seeds=2, time_limit_s=20.0, epochs=5, watcher=told)
     slow_epochs[0] = 100.0
-    assert (len(found.seeds), found.epochs, told.shorter) == (2, 5, [])
+    assert (len(found.seeds), found.epochs, told.other) == (2, 5, [])
 
 
 def test_what_was_trained_by_a_plan_that_is_replaced_meanwhile_is_dropped(front, best, train, tmp_path):
     plan = Plan(**train(seeds=1, epochs=2).plan)
     folder = RetrainFolder(tmp_path / "other")
-    member = Member(best.record, folder, None, plan, None, {}, wanted=1)
+    member = Member(best.record, folder, None, plan, None, {}, wanted=1, most=300)
     training = Training(member, seed=0, epoch_s=1.0)
     assert training.job(1).train.epochs == 2
-    member.plan = plan.shortened(1)
+    member.plan = plan.of_other_epochs(1)
     training.begin_again()
     retraining = Retraining(front.config, [member], front.task, RunFolder(tmp_path), None, 2, Unwatched())
     for outcome in ({"ended": "rung", "weights": b"of two epochs"}, {"ended": "failed"}, {"ended": "died"}):
@@ -595,7 +667,8 @@ def test_when_trainings_end_by_hand():
     assert ends_in([1.0, 1.0, 1.0, 5.0], slots=2) == 6.0
     assert share_that_fits(lambda share: [8 * share, 8 * share, 8 * share], 2, 8.0) == pytest.approx(0.5, abs=1e-4)
     assert share_that_fits(lambda share: [1.0 + share], 1, 0.5) == 0.0
-    assert share_that_fits(lambda share: [share], 1, 5.0) == pytest.approx(1.0, abs=1e-4)
+    assert share_that_fits(lambda share: [share], 1, 5.0) == 1.0
+    assert share_that_fits(lambda share: [share], 1, 5.0, most=8.0) == pytest.approx(5.0, abs=1e-4)
 
 
 # --- the model and its card -----------------------------------------------------------------------------------------

@@ -50,6 +50,12 @@ interrupted goes on when the command is given again; what is finished stays, and
     type=click.IntRange(1, 1000),  # as nas.api.MOST_WORKERS, which is not loaded for --help
     help="Processes that train, one core each.  [default: one for each core, or each GPU]",
 )
+@click.option(
+    "--training",
+    metavar="YAML",
+    help="Train with these fields of training: instead of those searched, for example "
+    "'{optimizer: sgd, augment: {crop: {flip: true}}}', or a file of them.",
+)
 @click.option("--overwrite", is_flag=True, help="Begin anew; what is finished stays until the new one is.")
 @data_options
 @plugin_option
@@ -62,11 +68,13 @@ def retrain(
     epochs: int | None,
     time_limit: str | None,
     workers: int | None,
+    training: str | None,
     overwrite: bool,
     data: str | None,
     data_root: str | None,
 ) -> None:
     from nas.api import Front
+    from nas.retrain.recipe import read_recipe
     from nas.study.elsewhere import targets_again
     from nas.tables import print_retrained
 
@@ -83,6 +91,7 @@ def retrain(
             epochs,
             time_limit=time_limit,
             workers=workers,
+            training=None if training is None else read_recipe(training),
             overwrite=overwrite,
             watcher=telling,
         )
@@ -138,10 +147,10 @@ class _Telling:
         click.echo(words, err=True)
         say_notices([member])
 
-    def shortened(self, trial: int, epochs: int, before: int) -> None:
+    def planned_again(self, trial: int, epochs: int, before: int) -> None:
         """Say for how many epochs."""
         self._epochs[trial] = epochs
-        why = "since they take longer than in the search"
+        why = f"since they take {'longer' if epochs < before else 'less time'} than in the search"
         click.echo(f"trial {trial}: {epochs} epochs instead of {before}, {why}", err=True)
 
     def epoch(self, trial: int, seed: int, log: EpochLog) -> None:

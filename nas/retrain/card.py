@@ -297,8 +297,9 @@ def _time_words(training: Mapping[str, Any]) -> Iterator[str]:
         return
     limit, took = timing["limit_seconds"], timing["ended_after_seconds"]
     if before := timing.get("epochs_first_planned"):
-        fewer = f"{training['epochs']} epochs instead of {before}"
-        yield f"- A time limit of {readable(limit)} chose the epochs; they took longer than in the search: {fewer}."
+        speed = "longer" if training["epochs"] < before else "less time"
+        other = f"{training['epochs']} epochs instead of {before}"
+        yield f"- A time limit of {readable(limit)} chose the epochs; they took {speed} than in the search: {other}."
     if took > LATE * limit:
         yield f"- It was done {readable(took)} after the command began, {took / limit - 1:.0%} over its time limit."
 

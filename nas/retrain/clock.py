@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 NEAR = 0.95
 """Of the time that is left, a plan that is made again is to take so much: judging and checkpoints take the rest."""
 
+EARLY = 0.7
+"""Of its limit, up to which a plan is replaced by a longer one."""
+
 LATE = 1.05
 """Times its limit, from which on a retraining is told to have taken longer."""
 
@@ -49,16 +52,20 @@ def ends_in(seconds: Sequence[float], slots: int) -> float:
     return max(free)
 
 
-def share_that_fits(seconds: Callable[[float], Sequence[float]], slots: int, limit_s: float) -> float:
+def share_that_fits(
+    seconds: Callable[[float], Sequence[float]], slots: int, limit_s: float, most: float = 1.0
+) -> float:
     """Return the largest share of their epochs with which trainings end within a limit; 0 where none does.
 
     Args:
-        seconds: of each training at a share in [0, 1]; none falls as the share grows.
+        seconds: of each training at a share in [0, `most`]; none falls as the share grows.
 
     >>> round(share_that_fits(lambda share: [10 * share, 2.0], slots=1, limit_s=7.0), 3)
     0.5
     """
-    low, high = 0.0, 1.0
+    if ends_in(seconds(most), slots) <= limit_s:
+        return most
+    low, high = 0.0, most
     for _ in range(_HALVINGS):
         share = (low + high) / 2
         if ends_in(seconds(share), slots) <= limit_s:

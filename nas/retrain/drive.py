@@ -6,7 +6,7 @@ import dataclasses
 import io
 import math
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from statistics import median
@@ -20,7 +20,7 @@ from nas.measure.quiet import Pause
 from nas.plugins import loaded
 from nas.records import TrialRecord, summary
 from nas.retrain.card import make_card, write_card
-from nas.retrain.clock import LATE, NEAR, TimeLimit, ends_in, share_that_fits
+from nas.retrain.clock import EARLY, LATE, NEAR, TimeLimit, ends_in, share_that_fits
 from nas.retrain.folder import RetrainFolder
 from nas.retrain.held_out import HeldOut
 from nas.retrain.plan import Plan
@@ -54,6 +54,12 @@ _LITTLE = 0.5
 _WORTH = 0.9
 """Of the epochs of a network that is begun again it has at most so many: what is nearer ends in time, or nearly."""
 
+_SOON = 0.25
+"""Of its time limit may be over at most where a training is begun again for more epochs, which it is once."""
+
+_MUCH = 1.25
+"""Times as many they are at least."""
+
 _LAST = 5
 """Jobs of a network that tell how long its epochs take."""
 
@@ -78,11 +84,15 @@ class Member:
     """Trained and judged."""
 
     wanted: int
+    most: int
+    """Epochs that a time limit may give it."""
+
     failed: str = ""
+    lengthened: bool = False
 
     def __post_init__(self) -> None:
         self.first_planned = self.plan.epochs
-        """Epochs, before a time limit made them fewer."""
+        """Epochs, before a time limit made them fewer or more."""
 
     @property
     def number(self) -> int:
@@ -221,49 +231,61 @@ class Retraining:
                 self._keep_time(waiting)
 
     def _keep_time(self, waiting: Iterable[Training]) -> None:
-        """Begin networks again with fewer epochs that would end too late, while little of them is done."""
+        """Begin networks again, while little of them is done, that would end too late, or much too soon."""
         left = [t for t in (*self._under_way.values(), *waiting) if not t.member.failed]
-        if self._limit is None or not self._known():
+        if self._limit is None or not self._measured:
             return
         now = [t.epochs_left * self._epoch_s(t) for t in left]
-        if self._limit.spent_s + ends_in(now, self._slots) <= LATE * self._limit.seconds:
+        ends = (self._limit.spent_s + ends_in(now, self._slots)) / self._limit.seconds
+        longer = ends < EARLY and self._limit.spent_s <= _SOON * self._limit.seconds
+        if not longer and (ends <= LATE or not self._known()):
             return
-        share = self._share(left)
+        free = self._free(left, longer=longer)
+        epochs = self._epochs(left, free)
         for member in {t.member.number: t.member for t in left if t.plan is not None}.values():
-            epochs = max(1, int(share * member.first_planned))
-            if self._may_change(member, left) and epochs <= _WORTH * member.plan.epochs:
-                self._shorten(member, epochs, left)
+            change = epochs[member.number] / member.plan.epochs if member.number in free else 1.0
+            if change >= _MUCH if longer else change <= _WORTH:
+                self._plan_again(member, epochs[member.number], left)
 
     def _plan_now(self, member: Member, waiting: Iterable[Training]) -> None:
         """Choose the epochs of a network whose turn has come, as the others have shown what they take."""
         left = [t for t in (*self._under_way.values(), *waiting) if not t.member.failed]
         begun = any(t.plan is not None or t.done for t in left if t.member is member)
-        if self._limit is None or not self._known() or begun or not self._may_change(member, left):
+        free = self._free(left)
+        if self._limit is None or not self._known() or begun or member.number not in free:
             return
-        epochs = max(1, int(self._share(left) * member.first_planned))
-        if epochs < member.plan.epochs:
-            self._shorten(member, epochs, left)
+        epochs = self._epochs(left, free)[member.number]
+        if not 1 <= epochs / member.plan.epochs < _MUCH:
+            self._plan_again(member, epochs, left)
 
-    def _share(self, left: Sequence[Training]) -> float:
-        """Return the share of the epochs first planned with which what may still change ends in time."""
+    def _epochs(self, left: Sequence[Training], free: Collection[int]) -> dict[int, int]:
+        """Return the epochs with which the `free` ones end in time: all the same share of those first planned."""
         assert self._limit is not None
-        free = {t.member.number for t in left if self._may_change(t.member, left)}
+        members = {t.member.number: t.member for t in left if t.member.number in free}
+
+        def at(share: float) -> dict[int, float]:
+            return {number: min(share * m.first_planned, m.most) for number, m in members.items()}
 
         def seconds(share: float) -> list[float]:
-            return [
-                self._epoch_s(t) * (share * t.member.first_planned if t.member.number in free else t.epochs_left)
-                for t in left
-            ]
+            epochs = at(share)
+            return [self._epoch_s(t) * epochs.get(t.member.number, t.epochs_left) for t in left]
 
-        return share_that_fits(seconds, self._slots, NEAR * self._limit.left_s)
+        most = max((m.most / m.first_planned for m in members.values()), default=1.0)
+        share = share_that_fits(seconds, self._slots, NEAR * self._limit.left_s, most)
+        return {number: max(1, int(epochs)) for number, epochs in at(share).items()}
 
-    def _may_change(self, member: Member, left: Sequence[Training]) -> bool:
-        most = max((1 - t.epochs_left / member.plan.epochs for t in left if t.member is member), default=1.0)
-        return most <= _LITTLE and not member.seeds
+    def _free(self, left: Sequence[Training], *, longer: bool = False) -> set[int]:
+        """Return the networks that may be planned again: little of them is done, and none of their seeds."""
+        done: dict[int, float] = {}
+        for t in left:
+            done[t.member.number] = max(done.get(t.member.number, 0.0), 1 - t.epochs_left / t.member.plan.epochs)
+        fixed = {t.member.number for t in left if t.member.seeds or (longer and t.member.lengthened)}
+        return {number for number, share in done.items() if longer or share <= _LITTLE} - fixed
 
-    def _shorten(self, member: Member, epochs: int, left: Sequence[Training]) -> None:
-        self._watcher.shortened(member.number, epochs, member.plan.epochs)
-        member.plan = member.plan.shortened(epochs)
+    def _plan_again(self, member: Member, epochs: int, left: Sequence[Training]) -> None:
+        self._watcher.planned_again(member.number, epochs, member.plan.epochs)
+        member.lengthened |= epochs > member.plan.epochs
+        member.plan = member.plan.of_other_epochs(epochs)
         member.folder.begin(member.plan, anew=True)
         for training in (t for t in left if t.member is member):
             training.begin_again()
@@ -360,8 +382,8 @@ class Retraining:
         if self._limit is None:
             return None
         found = {"limit_seconds": self._limit.seconds, "ended_after_seconds": round(self._limit.spent_s, 2)}
-        shorter = member.plan.epochs < member.first_planned
-        return found | ({"epochs_first_planned": member.first_planned} if shorter else {})
+        changed = member.plan.epochs != member.first_planned
+        return found | ({"epochs_first_planned": member.first_planned} if changed else {})
 
     def _fail(self, member: Member, reason: str) -> None:
         member.failed = reason

@@ -13,11 +13,8 @@ from nas.durations import readable
 from nas.errors import NasError
 from nas.records import TrialRecord
 from nas.study.config import StudyConfig
-from nas.study.work import train_config
 from nas.training import Rung, TrainConfig
-
-LONGER = 3
-"""A retraining takes this many times the epochs of the search, unless told otherwise."""
+from nas.training.config import PARTS
 
 MOST_EPOCHS = 300
 """With a time limit alone: as many as long published schedules for images have. A small network on small data would
@@ -70,8 +67,8 @@ class Plan:
             **named,
         )
 
-    def shortened(self, epochs: int) -> Plan:
-        """Return the plan of a retraining for fewer epochs, which is another one."""
+    def of_other_epochs(self, epochs: int) -> Plan:
+        """Return the plan of a retraining for fewer epochs, or more, which is another one."""
         return dataclasses.replace(self, id=uuid.uuid4().hex, training={**self.training, "epochs": epochs})
 
     @property
@@ -90,6 +87,13 @@ class Plan:
         mine, theirs = (dict(_flat(dataclasses.asdict(plan))) for plan in (self, other))
         names = {"data": "training data", "test_data": "test data"}
         found = []
+        for part in PARTS:
+            kind, other_kind = (next(iter(plan.training[part])) for plan in (self, other))
+            if kind != other_kind:  # then none of its fields is the same one
+                found.append(f"training.{part}: {other_kind} instead of {kind}")
+                for flat in (mine, theirs):
+                    for name in [name for name in flat if name.startswith(f"training.{part}.")]:
+                        del flat[name]
         for name in {**mine, **theirs}:
             was, now = mine.get(name), theirs.get(name)
             if name in ("id", "time_limit_s") or was == now:
@@ -104,12 +108,6 @@ def _flat(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{path}{name}.")
         else:
             yield f"{path}{name}", value
-
-
-def full_training(config: StudyConfig, record: TrialRecord, epochs: int | None) -> TrainConfig:
-    """Return how a network of a run is trained in full; None: for `LONGER` times the epochs of the search."""
-    train = train_config(config, record.arch)
-    return dataclasses.replace(train, subset=1.0, rungs=(Rung(1.0),), epochs=epochs or LONGER * train.epochs)
 
 
 def epochs_that_fit(

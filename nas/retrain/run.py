@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -20,12 +20,14 @@ from nas.retrain.clock import TimeLimit
 from nas.retrain.drive import DATA, Member, Retraining, n_searched
 from nas.retrain.folder import RetrainFolder, plan_from
 from nas.retrain.held_out import HeldOut
-from nas.retrain.plan import Plan, epochs_that_fit, full_training
+from nas.retrain.plan import MOST_EPOCHS, Plan, epochs_that_fit
+from nas.retrain.recipe import full_training, recipe_of
 from nas.retrain.result import RESULT, Retrained, SeedResult, all_retrained
 from nas.retrain.watch import Unwatched, Watcher
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder
 from nas.study.judging import judge_of
+from nas.training.augment import check_augment
 from nas.training.device import device_of
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def retrain(
     epochs: int | None = None,
     time_limit_s: float | None = None,
     workers: int | None = 1,
+    training: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     watcher: Watcher | None = None,
     began: float | None = None,
@@ -61,10 +64,14 @@ def retrain(
         epochs: of each training; None: as before where one is gone on with, else three times the search's. With a time
             limit: at most so many; None: 300.
         time_limit_s: chooses the epochs so that all trainings end within it. They are chosen from the seconds of the
-            search; a network that turns out to take longer is begun again with fewer, as long as little of it is done.
+            search; a network that turns out to take longer, or much less, is begun again with fewer or more, as long as
+            little of it is done.
             What ends more than a twentieth later all the same is told, and said in the model card.
         workers: processes that train; 1: this one. None: one for each core, or each GPU, and no more than trainings.
         began: when the time limit began, on the clock of `time.monotonic`; None: now.
+        training: fields of a space's `training:` that take the place of those that were searched, for every network;
+            None: as before where one is gone on with, else as searched.
+            What is best for a short training of the search is often not for a long one.
     Returns:
         What was found, in the order of `records`; without those that failed.
     Raises:
@@ -109,10 +116,12 @@ def retrain(
                     spent_s=time.monotonic() - began,
                     most=epochs,
                 )
+            train = full_training(config, record, n_epochs, recipe_of(one.plan) if training is None else training)
+            check_augment(train.augment, task.x_train)
             plan = Plan.new(
                 config,
                 record,
-                full_training(config, record, n_epochs),
+                train,
                 data=task.fingerprint(),
                 test_data=test.fingerprint,
                 time_limit_s=time_limit_s,
@@ -120,7 +129,8 @@ def retrain(
             if one.plan is not None:
                 _check_same(one.plan, plan, folder)
                 plan = one.plan
-            members.append(Member(record, folder, one.plan, plan, one.finished, dict(one.seeds), seeds))
+            most = epochs or MOST_EPOCHS
+            members.append(Member(record, folder, one.plan, plan, one.finished, dict(one.seeds), seeds, most))
         limit = None if time_limit_s is None else TimeLimit(time_limit_s, began)
         return Retraining(config, members, task, run, test, slots, watcher or Unwatched(), limit).run(overwrite)
 
@@ -190,8 +200,8 @@ def _check_same(before: Plan, plan: Plan, folder: RetrainFolder) -> None:
         what = "\n".join(f"  {line}" for line in differences)
         raise RunError(
             f"{folder.path}: trial {before.trial} {begun} with something else:\n{what}\n"
-            f"  leave --epochs and --time-limit out to go on with it as it is ({before.epochs} epochs); --overwrite "
-            "begins anew, and what is finished stays until that is"
+            f"  leave --epochs, --time-limit and --training out to go on with it as it is ({before.epochs} epochs); "
+            "--overwrite begins anew, and what is finished stays until that is"
         )
 
 

@@ -19,8 +19,8 @@ class Watcher(Protocol):
             resumed: it goes on with one that was interrupted, or with fewer seeds.
         """
 
-    def shortened(self, trial: int, epochs: int, before: int) -> None:
-        """A network is trained for fewer epochs than `before`, which would not end in time; from its start."""
+    def planned_again(self, trial: int, epochs: int, before: int) -> None:
+        """A network is trained for fewer epochs than `before`, or for more, as there is time; from its start."""
 
     def epoch(self, trial: int, seed: int, log: EpochLog) -> None:
         """An epoch has ended."""
@@ -44,7 +44,7 @@ class Unwatched:
     def begun(self, trial: int, epochs: int, n_seeds: int, known: int, resumed: bool) -> None:
         """See `Watcher`."""
 
-    def shortened(self, trial: int, epochs: int, before: int) -> None:
+    def planned_again(self, trial: int, epochs: int, before: int) -> None:
         """See `Watcher`."""
 
     def epoch(self, trial: int, seed: int, log: EpochLog) -> None:
