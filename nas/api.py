@@ -32,7 +32,6 @@ from nas.study.config import StudyConfig
 from nas.study.elsewhere import targets_again, targets_in
 from nas.study.folder import RunFolder, next_folder
 from nas.study.front import front_numbers, overlapping
-from nas.study.interest import worst_of_interest
 from nas.training.fidelity import Rung
 
 if TYPE_CHECKING:
@@ -378,16 +377,8 @@ class Front:
         return [line for rule in parsed for line in remarks(rule, self.records)]
 
     def spread(self, n: int) -> list[Member]:
-        """Choose the `n` members that together dominate most, cheapest first; see `nas.pareto.spread`.
-
-        None that is far more often wrong than the best, see `nas.study.ledger.worst_of_interest`.
-        """
-        objectives = self.config.parsed_objectives()
-        kept = self.members
-        for o in (o for o in objectives if o.is_share and o.has_error):
-            worst = worst_of_interest(o.error(m.metrics[o.name]) for m in self.members)
-            kept = [m for m in kept if o.error(m.metrics[o.name]) <= worst]
-        rows = {row.number for row in spread([m.record for m in kept], objectives, n)}
+        """Choose the `n` members that together dominate most, cheapest first; see `nas.pareto.spread`."""
+        rows = {row.number for row in spread([m.record for m in self.members], self.config.parsed_objectives(), n)}
         return [member for member in self.members if member.record.number in rows]
 
     def sorted_by(self, name: str, members: Sequence[Member] | None = None) -> list[Member]:
@@ -669,6 +660,11 @@ class Member:
 
         suffixes, path = {FORMATS[name].suffix for name in FORMATS}, self.front.folder.exported(self.record.number)
         return any(file.suffix in suffixes for file in path.parent.glob(f"{path.stem}.*"))
+
+    @property
+    def outdated(self) -> bool:
+        """Whether its files in the folder of exports have the weights of the search, and it was retrained since."""
+        return self.retrained is not None and self.front.folder.exported_weights(self.record.number) == {"searched"}
 
     def retrain(
         self,

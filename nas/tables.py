@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,7 +85,8 @@ def _front_table(
             if price is not None:
                 cell = _with_interval(name, price.value, price.low, price.high, intervals and is_latency(name))
             cells.append(f"{cell}~" if cell and is_latency(name) and record.number in alike else cell)
-        marks = [mark for mark, there in (("knee", record.number == knee), ("exported", member.exported)) if there]
+        exported = "exported before it was retrained" if member.outdated else "exported"
+        marks = [mark for mark, there in (("knee", record.number == knee), (exported, member.exported)) if there]
         words = f"{member.summary} ({', '.join(marks)})" if marks else member.summary
         table.add_row(str(record.number), *map(escape, (*cells, words)))
     return table
@@ -126,8 +128,10 @@ def print_retrained(models: Sequence[Model]) -> None:
         trained = _epochs(epochs[-1]) if epochs[0] == epochs[-1] else f"{epochs[0]:.3g} to {_epochs(epochs[-1])}"
         longer = any(one.epochs > one.member.record.epochs for one in models)
         less = f"for {trained}" if longer else "without the validation data"
+        shorter = any(one.epochs < one.member.record.epochs for one in models)
+        why = f"trained them {less}, some longer than here" if shorter else "chose by validation data"
         lines = (
-            "gap: above 0 the search, which chose by validation data, saw them better than the test set does;",
+            f"gap: above 0 the search, which {why}, saw them better than the test set does;",
             f"     below 0 they became better, since the search trained them {less}",
         )
         _console(160).print("\n".join(lines), highlight=False)
@@ -178,7 +182,9 @@ def _gap(one: Model) -> str:
     if one.gap == 0:
         return "0: as good on the test set as in the search"
     if one.gap > 0:
-        return f"{_signed(one)}: worse on the test set than in the search, which chose it by the data it judged it on"
+        less = one.epochs < one.member.record.epochs
+        why = f"now that it was trained for {_epochs(one.epochs)} alone" if less else "which chose by what it judged on"
+        return f"{_signed(one)}: worse on the test set than in the search, {why}"
     more = f"for {_epochs(one.epochs)}" if one.epochs > one.member.record.epochs else "on all samples"
     return f"{_signed(one)}: better on the test set than in the search, now that it was trained {more}"
 
@@ -204,7 +210,7 @@ def print_shipped(shipped: Sequence[Shipped]) -> None:
         table.add_row(*map(escape, row.values()))
     console.print(table, highlight=False)
     folders = ", ".join(dict.fromkeys(str(Path(s.file).parent) for s in shipped))
-    one = [shipped[0].file, f"python {shipped[0].example} {shipped[0].samples}"]
+    one = [shipped[0].file, f"python {shlex.quote(shipped[0].example)} {shipped[0].samples}"]
     several = [f"{len(shipped)} files in {folders}, beside each its FILE.example.py"]
     for line in one if len(shipped) == 1 else several:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,10 +1,11 @@
 """From data to judged files with `nas`, as `expert_search.py` does by hand: search, train members longer, export.
 
-    python scripts/our_search.py --seed 0 --out /tmp/ours-0 --minutes 10 --search-share 0.6 --members 4 --epochs 3
+    python scripts/our_search.py --seed 0 --out /tmp/ours-0 --minutes 10 --search-share 0.7 --members 2 --epochs 3
 
 Fashion-MNIST, error and latency, at most 2 ms, the image space, two workers; all by commands that anybody can give.
-`nas search` takes its share of the time; `nas retrain` trains those of its front that together dominate most on all
-60,000 images, two at a time, for as many epochs as fit into the rest; `nas export` writes them. Leaves the run folder,
+`nas search` takes its share of the time, and is told that what is faster than the box of `judge_models.py` begins is
+fast enough; `nas retrain` trains those of its front that together dominate most on all 60,000 images, two at a time, by
+one recipe for long trainings, for as many epochs as fit into the rest; `nas export` writes them. Leaves the run folder,
 with the files in exports/, and ours.json: what took how long. `judge_models.py` compares such folders; what
 `nas retrain` says of the test set is looked at by nobody here.
 """
@@ -26,6 +27,14 @@ from nas.records import write_json
 EXPORT_S = 15.0
 """Kept for the files."""
 
+RECIPE = (
+    "{optimizer: sgd, schedule: onecycle, batch_size: 128, label_smoothing: 0.05, mixup: 0.0, "
+    "augment: {crop: {pad: 1, flip: true}}}"
+)
+"""Of twelve epochs on 50,000 images, judged on the other 10,000: as good as the searched one on one network of earlier
+searches, .2 and .6 points better on two others, where AdamW in its place has .2 and .4 less (one run each). What trains
+best in three epochs has no augmentation."""
+
 
 def nas(*arguments: str) -> None:
     """Give a command.
@@ -44,8 +53,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, default=10.0, help="of everything")
-    parser.add_argument("--search-share", type=float, default=0.6)
-    parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--search-share", type=float, default=0.7)
+    parser.add_argument("--members", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=3, help="of a full training in the search")
     parser.add_argument("--val-share", type=float, default=1 / 6)
     given = parser.parse_args()
@@ -54,14 +63,14 @@ def main() -> None:
     nas(
         *("search", "image", "--data", "fashion_mnist", *data, "--budget", "latency_ms<=2", "--seed", str(given.seed)),
         *("--time-limit", f"{60 * given.minutes * given.search_share:g}s", "--workers", "2", "--out", run, "--quiet"),
-        *("--epochs", str(given.epochs), "--val-share", f"{given.val_share:g}"),
+        *("--enough", "latency_ms<=0.02", "--epochs", str(given.epochs), "--val-share", f"{given.val_share:g}"),
         *("--trial-time-limit", f"{60 * given.minutes / 6:g}s"),
     )
     searched_s = time.monotonic() - began
     left = 60 * given.minutes - searched_s - EXPORT_S
     nas(
         *("retrain", run, "--members", str(given.members), "--seeds", "1", "--workers", "2"),
-        *("--time-limit", f"{left:g}s"),
+        *("--time-limit", f"{left:g}s", "--training", RECIPE),
     )
     trained = [
         {"trial": int(row["trial"]), "epochs": int(row["epochs"])} for row in read_rows(Path(run) / "retrained.csv")

@@ -78,8 +78,9 @@ def test_an_accuracy_lies_between_0_and_1_and_a_loss_does_not():
 
 
 def test_the_sampling_error_is_that_of_a_binomial():
-    """90 of 100: half of the usual 95 % interval is 1.96 * sqrt(.9 * .1 / 100)."""
-    assert retrained((0.9, 0.9), n_test=100).sampling_error == pytest.approx(1.96 * 0.03)
+    """Wilson's intervals: [.8256, .9448] of 90 in 100, and [.9286, 1] of 50 in 50, where the usual one has no width."""
+    assert retrained((0.9, 0.9), n_test=100).sampling_error == pytest.approx((0.9448 - 0.8256) / 2, abs=1e-4)
+    assert retrained((1.0,), n_test=50).sampling_error == pytest.approx((1 - 0.9286) / 2, abs=1e-4)
     assert math.isnan(retrained((0.9, 0.9), metric="loss").sampling_error)
 
 

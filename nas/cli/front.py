@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from nas.cli.group import RULES, pick_option, picked, say_notices
@@ -47,6 +49,9 @@ def front(
     if plot_path is not None:
         found.plot(plot_path)
     print_front(found, members)
+    if budgets and found.pick("knee").record.number != Front.load(run).pick("knee").record.number:
+        rule = shlex.quote(f"knee where {' and '.join(budgets)}")
+        click.echo(f"the knee is of these networks, not of the whole front; elsewhere say --pick {rule}", err=True)
     say_notices(members)
     if csv_path is not None:
         click.echo(f"{csv_path}: {len(members)} network" + ("" if len(members) == 1 else "s"), err=True)

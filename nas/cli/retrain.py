@@ -105,7 +105,8 @@ def retrain(
     click.echo(f"table: {found.folder.retrained_table}", err=True)
     rules = " ".join(f"--pick trial:{one.trial}" for one in models)
     given = given_again(data) + "".join(f" {shlex.quote(word)}" for word in targets_again(found.config))
-    click.echo(f"next: nas export {shlex.quote(run)} {rules}{given}", err=True)
+    again = " --overwrite" if any(model.member.exported for model in models) else ""
+    click.echo(f"next: nas export {shlex.quote(run)} {rules}{given}{again}", err=True)
     if telling.any_failed:
         raise SystemExit(1)
 
@@ -120,7 +121,16 @@ def _chosen(found: Front, picks: Sequence[str], whole: bool, n: int | None) -> l
         return picked(found, picks or ["knee"])
     if not found.members:
         raise NasError(f"{found.folder.path}: there is no front to retrain")
-    return list(found.members) if n is None else found.spread(n)
+    if n is None:
+        return list(found.members)
+    chosen = found.spread(n)
+    if len(chosen) < n:
+        there = len(found.members)
+        rest = (
+            "" if len(chosen) == there else "; the others are far more often wrong than the best (--front takes them)"
+        )
+        click.echo(f"--members {n}: {len(chosen)} of the {there} networks of the front{rest}", err=True)
+    return chosen
 
 
 class _Telling:
@@ -139,7 +149,9 @@ class _Telling:
         self.any_begun = True
         self._epochs[trial] = epochs
         member = self._members[trial]
-        words = f"trial {trial}: {member.summary}; {epochs} epochs, {n_seeds} seed" + ("s" if n_seeds > 1 else "")
+        words = (
+            f"trial {trial}: {member.summary}; {epochs} epoch{'s' * (epochs > 1)}, {n_seeds} seed{'s' * (n_seeds > 1)}"
+        )
         if known >= n_seeds:
             words += f": {known} are trained already; --overwrite trains them again"
         elif resumed:
@@ -150,7 +162,7 @@ class _Telling:
     def planned_again(self, trial: int, epochs: int, before: int) -> None:
         """Say for how many epochs."""
         self._epochs[trial] = epochs
-        why = f"since they take {'longer' if epochs < before else 'less time'} than in the search"
+        why = f"since those take {'longer' if epochs < before else 'less time'} than in the search"
         click.echo(f"trial {trial}: {epochs} epochs instead of {before}, {why}", err=True)
 
     def epoch(self, trial: int, seed: int, log: EpochLog) -> None:

@@ -228,7 +228,11 @@ def search(
             ended = opened.run()
         again = ["nas search --resume --out", shlex.quote(str(folder.path))]
         again += [f"--trials {trials}"] if trials is not None else []
-        again += [f"--time-limit {time_limit or f'{limit_s:g}s'}"] if limit_s is not None else []
+        if limit_s is not None:
+            enough_s = _enough_s(opened)
+            again.append(
+                f"--time-limit {time_limit or f'{limit_s:g}s'}" if enough_s is None else f"--time-limit {enough_s}s"
+            )
         again += [f"--plateau {plateau}"] if plateau is not None else []
         again += [f"--workers {workers}"] if workers is not None else []
         again += [f"--executor {executor}"] if executor != "local" else []
@@ -286,6 +290,7 @@ def _say_start(opened: Search, workers: int | None) -> None:
         f"data       {task.name}: {len(task.x_train)} to train on, {len(task.x_val)} to choose by, "
         f"shape {task.in_shape}, {_outputs(task)}",
         *(f"           {note}" for note in task.notes),
+        *([] if task.has_test else ["           no test set: nas retrain will need the same data with one (--data)"]),
         f"objectives {', '.join(f'{o.name} ({o.direction})' for o in opened.objectives)}",
         f"budgets    {', '.join(map(str, opened.budgets)) or 'none'}",
         f"limits     {_limits(opened)}",
@@ -365,9 +370,10 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str, executor: str)
     if not quiet and front.members:
         given = given_again(opened.evaluator.config.data)
         measured = "".join(f" {shlex.quote(word)}" for word in _measured_again(opened, executor))
-        retrain, export = (f"nas {command} {path} --pick knee{given}" for command in ("retrain", "export"))
-        click.echo(f"next: {retrain}    {export}{measured}", err=True)
-        click.echo(f"page: nas report {path}", err=True)
+        commands = ("retrain", "export") if opened.evaluator.task.has_test else ("export",)
+        steps = [f"nas {command} {shlex.quote(str(path))} --pick knee{given}" for command in commands]
+        click.echo(f"next: {'    '.join(steps)}{measured}", err=True)
+        click.echo(f"page: nas report {shlex.quote(str(path))}", err=True)
     if ended == "interrupted":
         raise SystemExit(130)
     if not front.members:
@@ -387,19 +393,26 @@ def _measured_again(opened: Search, executor: str) -> list[str]:
     return [*targets_again(opened.evaluator.config), *(["--executor", executor] if on_ray else [])]
 
 
+def _enough_s(opened: Search) -> int | None:
+    """Return a time limit with which a search would train a network that ends without one; None: it has one."""
+    limit = opened.limits.seconds
+    if limit is None or opened.ledger.completed:
+        return None
+    before = sum(s for name, s in opened.seconds().items() if name != "waiting" and not opened.trained_here)
+    return 10 * math.ceil(max(_TIMES * before, 3 * limit) / 10)
+
+
 def _where_it_went(opened: Search) -> str:
     """Say what the time of a search went into that ends without a network, and what would help; else ""."""
     from nas.durations import readable
 
-    limit, spent = opened.limits.seconds, opened.seconds()
-    if limit is None or opened.ledger.completed:
+    enough_s = _enough_s(opened)
+    if enough_s is None:
         return ""
-    parts = sorted(((s, _PARTS[name]) for name, s in spent.items() if s >= _NOTHING), reverse=True)
-    before = sum(s for name, s in spent.items() if name != "waiting" and not opened.trained_here)
-    enough = 10 * math.ceil(max(_TIMES * before, 3 * limit) / 10)
+    parts = sorted(((s, _PARTS[name]) for name, s in opened.seconds().items() if s >= _NOTHING), reverse=True)
     took = readable(time.monotonic() - opened.started)
     went = ", ".join(f"{readable(s)} {words}" for s, words in parts)
-    remedy = f"give more time, such as --time-limit {enough}s, or --trials instead of a time"
+    remedy = f"give more time, such as --time-limit {enough_s}s, or --trials instead of a time"
     return f"no network was trained to the end in {took}: {went}\n  {remedy}\n"
 
 

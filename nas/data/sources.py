@@ -81,4 +81,7 @@ def read_source(spec: str, how: Reading) -> Arrays | Task:
     beside = os.listdir(_path(spec).parent) if _is_folder(_path(spec).parent) else []
     near = difflib.get_close_matches(spec, [*DATASETS, *(str(_path(spec).with_name(name)) for name in beside)], n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise DataError(f"no data set called '{spec}', and no file or folder.{hint} {known[0].upper()}{known[1:]}")
+    raise DataError(
+        f"no data set called '{spec}', and no file or folder.{hint} {known[0].upper()}{known[1:]}\n"
+        "  where the data of a run were moved, --data says where they are now (in Python: data=...)"
+    )

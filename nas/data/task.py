@@ -112,6 +112,11 @@ class Task:
         """Return training and validation samples together, for a final training."""
         return torch.cat([self.x_train, self.x_val]), torch.cat([self.y_train, self.y_val])
 
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test set."""
+        return self._test is not None
+
     def test(self) -> tuple[Tensor, Tensor]:
         """Return the test set, standardised like the rest.
 
@@ -121,7 +126,8 @@ class Task:
         if self._test is None:
             raise DataError(
                 f"{self.name}: the data have no test set, so nothing can be judged on unseen samples in the end; "
-                "add x_test and y_test to arrays, a folder test to images, NAME_TEST.ts to sequences"
+                "add x_test and y_test to arrays, a folder test to images, NAME_TEST.ts to sequences\n"
+                "  a run takes the same data with a test set by --data (in Python: data=...)"
             )
         x, y = self._test
         return standardise(x, self.mean, self.std), torch.from_numpy(y.copy())

@@ -139,7 +139,7 @@ def export_checked(
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise NasError(f"{path} exists already; choose another name, or allow it to be overwritten")
+        raise NasError(f"{path} exists already; choose another name, or overwrite it")
     with written_whole(path) as temporary:
         export_onnx(module, in_shape, temporary, metadata=metadata)
         expected = torch_outputs(module, inputs)

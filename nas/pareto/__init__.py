@@ -8,6 +8,7 @@ from nas.pareto.dominance import non_dominated as non_dominated
 from nas.pareto.dominance import ranks as ranks
 from nas.pareto.hypervolume import hypervolume as hypervolume
 from nas.pareto.hypervolume import subset as subset
+from nas.pareto.interest import worst_of_interest as worst_of_interest
 from nas.pareto.knee import knee as knee
 from nas.pareto.rules import Rule as Rule
 from nas.pareto.rules import parse_rule as parse_rule

@@ -106,9 +106,17 @@ def _superlative(objective: Objective) -> str:
     return f"{word} {head(objective.name)}"
 
 
+def _named(objective: Objective, value: float) -> str:
+    """Return a figure with its name, where its unit does not tell what it is."""
+    shown = figure(objective.name, value)
+    return {"ms": shown, "bytes": shown, "count": f"{shown} {head(objective.name)}"}.get(
+        kind(objective.name), f"{head(objective.name)} {shown}"
+    )
+
+
 def _tile(story: Story, name: str, record: TrialRecord, first: Objective, mark: str = "") -> Markup:
     others = [o for o in story.objectives if o is not first]
-    said = ", ".join(figure(o.name, record.metrics[o.name]) for o in others)
+    said = ", ".join(_named(o, record.metrics[o.name]) for o in others)
     words = summary(story.space.resolve(record.arch))
     value = figure(first.name, record.metrics[first.name])
     return _plain_tile(name, value, " · ".join(filter(None, (f"trial {record.number}", said))), words, mark)

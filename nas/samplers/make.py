@@ -87,8 +87,10 @@ def parse_spec(spec: str) -> tuple[str, dict[str, object]]:
         if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
             raise NasError(wrong)
         options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError) as error:
+    except SyntaxError as error:
         raise NasError(f"{wrong}: {error}") from None
+    except ValueError:
+        raise NasError(f"{wrong}: values are numbers, True, False, or words in quotes") from None
     if None in options:
         raise NasError(wrong)
     return name.strip(), {str(key): value for key, value in options.items()}

@@ -151,19 +151,18 @@ def in_the_way(format: str, path: Path) -> list[Path]:
 
 def _refuse(form: Format, path: Path, precision: Precision, overwrite: bool) -> None:
     """Raise before anything is computed where no file can be written."""
-    if path.suffix != form.suffix and (form.called != "onnx" or path.suffix in {f.suffix for f in _formats()}):
-        raise NasError(f"{path}: a file of format {form.called} is called *{form.suffix}; name it so, or say --format")
+    if path.suffix != form.suffix:
+        raise NasError(
+            f"{path}: a file of format {form.called} is called *{form.suffix}; name it so, or say another format "
+            f"({', '.join(FORMATS)})"
+        )
     if reason := form.refuses(precision) or form.unavailable():
         raise NasError(reason)
     taken = in_the_way(form.called, path)
     if taken and not overwrite:
-        raise NasError(f"{taken[0]} exists already; choose another name, or allow it to be overwritten")
+        raise NasError(f"{taken[0]} exists already; choose another name, or overwrite it (in Python: overwrite=True)")
     if folders := [part for part in taken if part.is_dir()]:
         raise NasError(f"{folders[0]} is a directory, which no file replaces; choose another name")
-
-
-def _formats() -> list[Format]:
-    return [FORMATS[name] for name in FORMATS]
 
 
 def _check_targets(meters: Mapping[str, OpenMeter], precision: Precision) -> None:

@@ -79,12 +79,23 @@ class Shipped:
 def write_table(path: Path, shipped: Sequence[Shipped]) -> None:
     """Write one CSV row per file; rows of other files that are in the table already stay.
 
+    Files beside the table, or in a folder there, are named as seen from it, so that a run can be moved.
+
     Its columns are those of all rows: files of different formats are measured on different targets.
     """
     new = [s.to_row() for s in shipped]
+    for row in new:
+        row |= {name: _seen_from(path.parent, str(row[name])) for name in ("file", "example")}
     files = {row["file"] for row in new}
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    rows = [*(row for row in csv.DictReader(lines) if row.get("file") not in files), *new]
+    old = (row for row in csv.DictReader(lines) if _seen_from(path.parent, row.get("file") or "") not in files)
+    rows = [*old, *new]
     columns = dict.fromkeys(column for row in (*new, *rows) for column in row if column)
     ordered = sorted(columns, key=lambda column: "@" in column)  # those of further targets last
     write_rows(path, [{column: row.get(column, "") for column in ordered} for row in rows], ordered)
+
+
+def _seen_from(folder: Path, file: str) -> str:
+    """Return a path relative to `folder` where it lies in it."""
+    path, folder = Path(file).resolve(), folder.resolve()
+    return str(path.relative_to(folder)) if file and path.is_relative_to(folder) else file

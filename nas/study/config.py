@@ -283,6 +283,8 @@ class StudyConfig:
             raise RunError(f"{path.parent}: no run of ours, there is no {path.name}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunError(f"{path}: not YAML: {error}") from None
+        if not isinstance(plain, dict):
+            raise RunError(f"{path}: not the config of a run: it has no fields")
         try:
             fields = {name: value for name, value in plain.items() if name not in ("nas", "space_name", "space", "own")}
             fields["plugins"] = tuple(PluginId.from_dict(kept) for kept in fields.get("plugins", ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -133,6 +134,15 @@ class RunFolder:
     def exported(self, number: int) -> Path:
         """Where a trial's ONNX file goes, unless told otherwise."""
         return self.exports / f"trial-{number:05d}.onnx"
+
+    def exported_weights(self, number: int) -> set[str]:
+        """Return which weights a trial's files in `exports/` have, as their table says: searched, retrained."""
+        try:
+            lines = (self.exports / "exports.csv").read_text(encoding="utf-8").splitlines()
+            rows = [row for row in csv.DictReader(lines) if row.get("trial") == str(number)]
+        except (OSError, UnicodeDecodeError, csv.Error):
+            return set()
+        return {row.get("weights") or "" for row in rows if (self.exports / Path(row["file"] or "").name).is_file()}
 
     def retrained_trial(self, number: int) -> Path:
         """The folder of a trial's retraining."""

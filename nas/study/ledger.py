@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Literal
 
 from nas.objectives import Budget, Objective
+from nas.pareto import worst_of_interest
 from nas.records import TrialRecord
 from nas.samplers import Observation
 from nas.space import Architecture
 from nas.study.curves import Curves
 from nas.study.evaluate import excesses, violation
 from nas.study.front import front_numbers
-from nas.study.interest import worst_of_interest
 from nas.study.promote import Standing
 
 

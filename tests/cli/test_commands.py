@@ -130,6 +130,8 @@ def test_a_search_on_data_of_ones_own(nas, at):
     # Prices that are counted: which two networks are trained must not hang on a measurement (some cannot train here).
     result = ok(nas(*SEARCH[:6], "--data", "mine.npz", "-n", "2", "--out", "r", "-b", BUDGET))
     assert "mine: 48 to train on, 12 to choose by, shape (1, 6, 6), 3 classes" in result.stderr
+    assert "no test set: nas retrain will need the same data with one (--data)" in result.stderr
+    assert "next: nas export r --pick knee\n" in result.stderr
     no_test = nas("retrain", "r")
     assert no_test.exit_code == 2
     assert "the data have no test set" in no_test.stderr
@@ -281,6 +283,9 @@ def test_members_are_those_that_dominate_most(nas, run, front):
     trained = {int(path.name.removeprefix("trial-")) for path in (run / "retrained").glob("trial-*")}
     assert trained == {m.record.number for m in front.spread(2)}
     assert "no interval" not in result.stdout
+    assert "--members" not in result.stderr
+    many = ok(nas("retrain", "run", "--members", "50", "--seeds", "1", "--epochs", "1", "--workers", "1"))
+    assert f"--members 50: {len(front.spread(50))} of the {len(front)} networks of the front" in many.stderr
 
 
 def test_one_of_several_that_fails_is_exit_code_1(nas, run, monkeypatch):
@@ -331,6 +336,36 @@ def test_export_of_one_and_of_all(nas, run, front):
     assert len(list((run.parent / "both").glob("*.onnx"))) == len(front.pick_all(rules[1::2]))
     ok(nas("export", "run", "--pick", "knee", "--out", "mine/net.onnx"))
     assert (run.parent / "mine/net.onnx").exists()
+
+
+def test_a_file_from_before_a_retraining_is_told_until_it_is_replaced(nas, run, front):
+    number = front.pick("knee").record.number
+    retrain = ["retrain", "run", "--pick", "knee", "--seeds", "1", "--epochs", "1", "--workers", "1"]
+    assert ok(nas(*retrain)).stderr.splitlines()[-1] == f"next: nas export run --pick trial:{number}"
+    ok(nas("export", "run", "--pick", "knee"))
+    assert "retrained" not in ok(nas("front", "run")).stdout
+    ok(nas(*retrain, "--overwrite"))
+    assert "retrained" not in ok(nas("front", "run")).stdout, "it has the weights of a retraining"
+    (run / f"exports/trial-{number:05d}.onnx").unlink()
+    (run / "retrained").rename(run.parent / "aside")
+    ok(nas("export", "run", "--pick", "knee", "--overwrite"))
+    (run.parent / "aside").rename(run / "retrained")
+    assert "exported before it was retrained" in " ".join(ok(nas("front", "run", "--pick", "knee")).stdout.split())
+    (command,) = ok(nas(*retrain)).stderr.splitlines()[-1:]
+    assert command == f"next: nas export run --pick trial:{number} --overwrite"
+    ok(nas(*command.removeprefix("next: nas ").split()))
+    assert "retrained" not in ok(nas("front", "run")).stdout
+
+
+def test_what_is_exported_is_found_where_a_run_is_moved_to(nas, run, front):
+    ok(nas("export", "run", "--pick", "knee"))
+    moved = run.rename(run.parent / "a run")
+    (row,) = csv.DictReader((moved / "exports/exports.csv").read_text().splitlines())
+    assert (moved / "exports" / row["file"]).is_file()
+    assert (moved / "exports" / row["example"]).is_file()
+    result = ok(nas("export", "a run", "--pick", "knee", "--overwrite"))
+    assert len((moved / "exports/exports.csv").read_text().splitlines()) == 2
+    assert f"python 'a run/exports/{row['example']}' " in result.stdout
 
 
 def test_export_of_the_front_writes_all_or_nothing(nas, run, front):

@@ -23,7 +23,10 @@ def loaded(path: Path) -> np.ndarray:
     if not path.is_file():
         sys.exit(f"{path}: there is no such file")
     if path.suffix.lower() not in (".npy", ".npz"):
-        sys.exit(f"{path}: is not read; the usage line says what is, and arrays are in a .npy or .npz file")
+        sys.exit(
+            f"{path}: is not read; the usage line says what is, and arrays are in a .npy or .npz file. Image files are "
+            "read where the training data were pixels of 8 bits"
+        )
     try:
         with path.open("rb") as file:
             found = np.load(file, allow_pickle=False)
