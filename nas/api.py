@@ -11,6 +11,7 @@ import shlex
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from nas.catalog import find_space
 from nas.durations import seconds
-from nas.errors import NasError, did_you_mean
+from nas.errors import BudgetError, NasError, did_you_mean
 from nas.objectives import LATENCY, Budget, is_latency, parse_objective
-from nas.pareto import choose, parse_rule, remarks, spread
+from nas.pareto import choose, parse_rule, remarks, spread, worst_of_interest
 from nas.plugins import check_same
 from nas.plugins import load as load_plugin
 from nas.records import COLUMNS, TrialRecord, latency_columns, mark_front, summary, write_rows
@@ -354,14 +355,29 @@ class Front:
     def pick(self, rule: str) -> Member:
         """Choose one network: `knee`, `best:accuracy where latency_ms<=1`, `closest:accuracy=0.95`, `trial:17`.
 
-        See `nas.pareto.parse_rule` for what can be written, and `nas.pareto.choose` for what it means.
+        See `nas.pareto.parse_rule` for what can be written, and `nas.pareto.choose` for what it means. The knee is
+        that of the networks that are not far more often wrong than the best (`nas.pareto.worst_of_interest`): many a
+        front begins with some that are hardly better than chance, and bends most where the first useful one is.
 
         Raises:
             NasError: the rule cannot be read, or nothing fits it.
         """
         parsed = parse_rule(rule).renamed(self.config.plain_name)
-        row = choose(parsed, self.records, self.config.parsed_objectives())
+        objectives = self.config.parsed_objectives()
+        row = None
+        if parsed.kind == "knee" and (rows := self._of_interest()):
+            with suppress(BudgetError):  # a limit that only others keep
+                row = choose(parsed, rows, objectives)
+        row = row or choose(parsed, self.records, objectives)
         return Member(self, next(r for r in self.records if r.number == row.number))
+
+    def _of_interest(self) -> list[TrialRecord]:
+        """Return the members that are not far more often wrong than the best."""
+        kept = [m.record for m in self.members]
+        for o in (o for o in self.config.parsed_objectives() if o.is_share and o.has_error):
+            worst = worst_of_interest(o.error(record.metrics[o.name]) for record in kept)
+            kept = [record for record in kept if not o.error(record.metrics[o.name]) > worst]
+        return kept
 
     def pick_all(self, rules: Iterable[str]) -> list[Member]:
         """Choose a network by each rule; what several rules choose is there once.
@@ -377,8 +393,11 @@ class Front:
         return [line for rule in parsed for line in remarks(rule, self.records)]
 
     def spread(self, n: int) -> list[Member]:
-        """Choose the `n` members that together dominate most, cheapest first; see `nas.pareto.spread`."""
-        rows = {row.number for row in spread([m.record for m in self.members], self.config.parsed_objectives(), n)}
+        """Choose the `n` members that together dominate most, cheapest first; see `nas.pareto.spread`.
+
+        None that is far more often wrong than the best, see `nas.pareto.worst_of_interest`.
+        """
+        rows = {row.number for row in spread(self._of_interest(), self.config.parsed_objectives(), n)}
         return [member for member in self.members if member.record.number in rows]
 
     def sorted_by(self, name: str, members: Sequence[Member] | None = None) -> list[Member]:

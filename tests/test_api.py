@@ -11,6 +11,8 @@ from tiny_run import BUDGET, TINY, snapshot
 
 import nas
 from nas.errors import BudgetError, NasError, RunError, SpaceError
+from nas.objectives import Measurement
+from nas.pareto import choose, parse_rule
 from nas.records import latency_columns
 from nas.training.fidelity import Rung
 
@@ -29,6 +31,27 @@ def test_a_study_from_space_to_file(tmp_path, monkeypatch, tiny):
     files = {"front.csv", "model.onnx", "model.onnx.example.py"}
     assert {name.split("/")[0] for name in snapshot(tmp_path)} == {"results", *files}
     assert (tmp_path / "results/tiny-001/front.png").stat().st_size > 10_000
+
+
+def test_the_knee_is_not_where_networks_of_no_use_end(front):
+    """From 10 to 55 % the front bends most; of those that anybody wants it bends at 95.5 %."""
+    latency = "latency_ms"
+    config = dataclasses.replace(front.config, objectives=("accuracy", latency))
+    told = {0: (0.10, 10), 1: (0.55, 10.5), 2: (0.90, 60), 3: (0.955, 70), 4: (0.96, 100)}
+
+    def made(numbers):
+        price = {n: {latency: Measurement(told[n][1], told[n][1], told[n][1])} for n in numbers}
+        scores = {n: {"accuracy": told[n][0]} for n in numbers}
+        some = front.members[0].record
+        rows = [dataclasses.replace(some, number=n, prices=price[n], scores=scores[n], on_front=True) for n in numbers]
+        return nas.Front(front.folder, config, rows)
+
+    whole = made(told)
+    assert whole.pick("knee").record.number == made([2, 3, 4]).pick("knee").record.number == 3
+    assert choose(parse_rule("knee"), whole.records, config.parsed_objectives()).number == 1, "the front as it is"
+    assert [m.record.number for m in whole.spread(9)] == [2, 3, 4]
+    assert whole.pick(f"knee where {latency}<=10").record.number == 0, "where there is nothing else"
+    assert whole.pick(f"best:{latency}").record.number == 0
 
 
 def test_search_again_goes_on(tmp_path, tiny, digits):

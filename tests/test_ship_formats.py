@@ -142,7 +142,9 @@ def test_nothing_beside_a_file_is_overwritten_either(member, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["net.pt2.json"]
 
 
-@pytest.mark.parametrize(("format", "name"), [("pt2", "net.onnx"), ("onnx", "net.pt2"), ("openvino", "net")])
+@pytest.mark.parametrize(
+    ("format", "name"), [("pt2", "net.onnx"), ("onnx", "net.pt2"), ("onnx", "net.tflite"), ("openvino", "net")]
+)
 def test_a_name_of_another_format_is_refused(member, tmp_path, format, name):
     if reason := FORMATS[format].unavailable():
         pytest.skip(reason)

@@ -40,7 +40,8 @@ THAN = "on the test set than in the search"
     [
         (-0.2, 0.04, 3, "accuracy", f"-0.2000: better {THAN}, now that it was trained for 3 epochs"),
         (-0.2, 0.04, 1, "accuracy", f"-0.2000: better {THAN}, now that it was trained on all samples"),
-        (0.1, 0.04, 3, "accuracy", f"+0.1000: worse {THAN}, which chose it by the data it judged it on"),
+        (0.1, 0.04, 3, "accuracy", f"+0.1000: worse {THAN}, which chose by what it judged on"),
+        (0.1, 0.04, 0.5, "accuracy", f"+0.1000: worse {THAN}, now that it was trained for 0.5 epochs alone"),
         (-0.03, 0.04, 3, "accuracy", "-0.0300: no more than the chance error of 100 test samples"),
         (-192.098, math.nan, 3, "rmse", f"-192.1: better {THAN}, now that it was trained for 3 epochs"),
         (0.0, math.nan, 3, "rmse", "0: as good on the test set as in the search"),

@@ -11,7 +11,6 @@ import numpy as np
 from nas.errors import BudgetError, NasError, RunError, did_you_mean
 from nas.objectives import Objective, parse_objective
 from nas.pareto.hypervolume import subset
-from nas.pareto.interest import worst_of_interest
 from nas.pareto.knee import knee
 from nas.pareto.rules import Rule
 from nas.pareto.scale import front_ranges, on_scale
@@ -44,9 +43,6 @@ def choose(rule: Rule, rows: Sequence[Row], objectives: Sequence[Objective]) -> 
     """Return the row that `rule` names: `trial` among all rows, the others among those on the front.
 
     `trial` names one that was stopped early too, whose figures are those of then.
-
-    `knee` looks at networks of interest alone: many a front begins with some that are hardly better than chance, and
-    from there to the first useful one is where it bends most. See `worst_of_interest`.
 
     `closest` takes the row of the least distance to what is wished for,
 
@@ -82,8 +78,6 @@ def choose(rule: Rule, rows: Sequence[Row], objectives: Sequence[Objective]) -> 
         raise BudgetError(_nearest(rule, front))
     if rule.kind == "closest":
         return _closest(rule, front, kept, objectives)
-    if rule.kind == "knee":
-        kept = _of_interest(kept, front, objectives) or kept
     losses = np.array([[o.loss(row.metrics[o.name]) for o in objectives] for row in kept])
     if rule.kind == "knee":
         finite = np.isfinite(losses).all(axis=1)
@@ -124,12 +118,11 @@ def remarks(rule: Rule, rows: Sequence[Row]) -> list[str]:
 def spread(rows: Sequence[Row], objectives: Sequence[Objective], k: int) -> list[Row]:
     """Return `k` rows of the front that together dominate most, in the order chosen; all where there are no more.
 
-    None that is far more often wrong than the best, see `worst_of_interest`. Losses are put on their ranges over the
-    rest: prices by their logarithm, and what only training tells as samplers are told it, by the logarithm of the
-    error, so that small errors count among themselves. See `subset` for its quality.
+    Losses are put on their ranges over the front: prices by their logarithm, and what only training tells as samplers
+    are told it, by the logarithm of the error. Else a network that is hardly better than chance, which many a front
+    ends with, would stretch the scale so far that the most accurate ones look alike. See `subset` for its quality.
     """
     front = [row for row in rows if row.on_front]
-    front = _of_interest(front, front, objectives)
     if not front:
         return []
     losses = np.stack([_told(o, [row.metrics[o.name] for row in front]) for o in objectives], axis=1)
@@ -152,16 +145,6 @@ def _closest(rule: Rule, front: Sequence[Row], kept: Sequence[Row], objectives: 
     # Rounded: equal distances may differ in the last bit.
     keys = zip(np.round(distance, 12), np.round(total, 12), (row.number for row in kept), strict=True)
     return min(zip(keys, kept, strict=True), key=lambda pair: pair[0])[1]
-
-
-def _of_interest(rows: Sequence[Row], front: Sequence[Row], objectives: Sequence[Objective]) -> list[Row]:
-    """Return the rows that are not far more often wrong than the best of the front."""
-    worst = {
-        o: worst_of_interest(o.error(row.metrics[o.name]) for row in front)
-        for o in objectives
-        if o.is_share and o.has_error
-    }
-    return [row for row in rows if all(not o.error(row.metrics[o.name]) > most for o, most in worst.items())]
 
 
 def _told(objective: Objective, values: Sequence[float]) -> np.ndarray:

@@ -151,7 +151,7 @@ def in_the_way(format: str, path: Path) -> list[Path]:
 
 def _refuse(form: Format, path: Path, precision: Precision, overwrite: bool) -> None:
     """Raise before anything is computed where no file can be written."""
-    if path.suffix != form.suffix:
+    if path.suffix != form.suffix and (path.suffix or form.called != "onnx"):
         raise NasError(
             f"{path}: a file of format {form.called} is called *{form.suffix}; name it so, or say another format "
             f"({', '.join(FORMATS)})"

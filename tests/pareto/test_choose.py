@@ -64,16 +64,6 @@ def test_who_is_chosen(text, number):
     assert choose(parse_rule(text), ROWS, ACC_LAT).number == number
 
 
-def test_the_knee_is_not_where_networks_of_no_use_end():
-    """From 30 to 88 % the front bends most; of those that anybody wants it bends between 95 and 96 %."""
-    useful = [trial(1, 0.88, 0.1), trial(2, 0.95, 0.2), trial(3, 0.955, 1.0), trial(4, 0.96, 4.0)]
-    rows = [trial(0, 0.30, 0.01), *useful]
-    assert choose(parse_rule("knee"), rows, ACC_LAT).number == choose(parse_rule("knee"), useful, ACC_LAT).number == 2
-    assert {row.number for row in spread(rows, ACC_LAT, 9)} == {1, 2, 3, 4}
-    assert choose(parse_rule("knee where latency_ms<=0.05"), rows, ACC_LAT).number == 0, "where there is nothing else"
-    assert choose(parse_rule("best:latency_ms"), rows, ACC_LAT).number == 0
-
-
 def test_a_wish_outside_of_the_front_is_remarked_on():
     front = [row for row in ROWS if row.on_front]
     best = max(front, key=lambda row: row.metrics["accuracy"])
