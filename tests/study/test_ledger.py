@@ -6,10 +6,10 @@ import random
 import pytest
 
 from nas.objectives import Measurement, parse_objective
+from nas.pareto import worst_of_interest
 from nas.records import TrialRecord
 from nas.space import Architecture
 from nas.study.front import front_numbers
-from nas.study.interest import worst_of_interest
 from nas.study.ledger import Ledger, full_seconds, was_trained
 
 OBJECTIVES = [parse_objective("accuracy"), parse_objective("n_params")]
