@@ -21,7 +21,10 @@ from nas.errors import NasError
 from nas.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nas.data import Task
+    from nas.records import TrialRecord
     from nas.study.loop import Search, Watcher
 
 _PARTS = {
@@ -357,6 +360,8 @@ def _say_end(opened: Search, ended: str, quiet: bool, again: str, executor: str)
         click.echo(f"\n{why}. {_counts(opened)}\n", err=True)
         if ended == "time" and (words := _where_it_went(opened)):
             click.echo(words, err=True)
+        if words := _too_long(opened.records, opened.trial_limit_s):
+            click.echo(words, err=True)
         if front.members:
             print_front(front)
         for line in opened.noticed:
@@ -414,6 +419,21 @@ def _where_it_went(opened: Search) -> str:
     went = ", ".join(f"{readable(s)} {words}" for s, words in parts)
     remedy = f"give more time, such as --time-limit {enough_s}s, or --trials instead of a time"
     return f"no network was trained to the end in {took}: {went}\n  {remedy}\n"
+
+
+def _too_long(records: Sequence[TrialRecord], limit_s: float | None) -> str:
+    """Say what lets more networks be trained, where most were refused for the time that they would take; else ""."""
+    from nas.durations import readable
+    from nas.study.loop import TOO_LONG
+
+    n = sum(r.state == "over_budget" and r.reason.startswith(TOO_LONG) for r in records)
+    if limit_s is None or 2 * n <= len(records):
+        return ""
+    return (
+        f"{n} of {len(records)} networks were not begun, since each would train for longer than one may "
+        f"({readable(limit_s)})\n  fewer --epochs, a --subset of the samples, more time, or a larger "
+        "--trial-time-limit lets more of them be trained\n"
+    )
 
 
 def _counts(opened: Search) -> str:

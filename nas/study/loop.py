@@ -50,6 +50,9 @@ _TRIAL_SHARE = 0.1
 
 _LEAST_TRIAL_SECONDS = 10.0
 
+TOO_LONG = "would train for"
+"""So begins the reason of a trial that was not begun since it would exceed that limit."""
+
 _MOST_FINISHING = 0.5
 """Share of a search's time that may go into finishing what was begun."""
 
@@ -418,7 +421,7 @@ class Search:
             "over_budget",
             candidate.prices,
             key=candidate.key,
-            reason=f"would train for {expected:.3g} s ({least:.3g} s at least), and one training may take {limit:g} s",
+            reason=f"{TOO_LONG} {expected:.3g} s ({least:.3g} s at least), and one training may take {limit:g} s",
             epoch_seconds_predicted=self.evaluator.seconds.epoch(candidate.arch),
         )
 

@@ -4,17 +4,19 @@ import csv
 import importlib
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from tiny_run import BUDGET, TINY, snapshot
 
 from nas import api
 from nas.catalog import find_space, shipped
-from nas.cli.search import _limits_of
+from nas.cli.search import _limits_of, _too_long
 from nas.records import read_csv
 from nas.space import Space
 from nas.space.yaml import parse
 from nas.study.folder import RunFolder
+from nas.study.loop import TOO_LONG
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -118,6 +120,20 @@ def test_a_budget_that_nothing_keeps(nas, at):
     assert "n_params<=2: kept by 0% of them; the smallest value seen is " in result.stderr
     assert "Traceback" not in result.output
     assert len(read_csv(at / "r" / "trials.csv")) == 60, "what was priced is recorded all the same"
+
+
+def test_most_of_a_search_refused_for_the_time_of_one_training_says_what_would_help():
+    over = SimpleNamespace(
+        state="over_budget", reason=f"{TOO_LONG} 23 s (17 s at least), and one training may take 12 s"
+    )
+    other = SimpleNamespace(state="over_budget", reason="latency_ms 3 is over 2")
+    done = SimpleNamespace(state="complete", reason="")
+    said = _too_long([over, over, over, other, done], 12.0)
+    assert "3 of 5 networks were not begun" in said
+    assert "longer than one may (12 s)" in said
+    assert "--trial-time-limit" in said
+    assert _too_long([over, over, other, done], 12.0) == "", "half of them"
+    assert _too_long([other, other], 12.0) == _too_long([over], None) == _too_long([], 12.0) == ""
 
 
 def test_a_search_on_data_of_ones_own(nas, at):
