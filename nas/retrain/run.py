@@ -68,10 +68,10 @@ def retrain(
             little of it is done.
             What ends more than a twentieth later all the same is told, and said in the model card.
         workers: processes that train; 1: this one. None: one for each core, or each GPU, and no more than trainings.
-        began: when the time limit began, on the clock of `time.monotonic`; None: now.
         training: fields of a space's `training:` that take the place of those that were searched, for every network;
-            None: as before where one is gone on with, else as searched.
-            What is best for a short training of the search is often not for a long one.
+            None: as before where one is gone on with, else as searched. What is best for a short training of the search
+            is often not for a long one.
+        began: when the time limit began, on the clock of `time.monotonic`; None: now.
     Returns:
         What was found, in the order of `records`; without those that failed.
     Raises:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -18,6 +17,7 @@ from nas.objectives import Objective
 from nas.records import TrialRecord
 from nas.samplers.optuna import to_distribution
 from nas.space import Architecture, Space
+from nas.study.loggers import quieted
 from nas.study.storages import close_storage, hide_password, open_storage, storage_errors
 
 _STATES = {
@@ -49,7 +49,7 @@ class Storage:
         self._url, self._space, self._objectives = url, space, objectives
         shown = hide_password(url)
         self._distributions = {path: to_distribution(slot.parameter) for path, slot in space.slots.items()}
-        with _quiet():
+        with quieted("optuna", logging.ERROR):
             try:
                 self._storage = open_storage(url)
                 if resume:
@@ -93,7 +93,7 @@ class Storage:
         What storages say of it is not raised: the caller has an error to tell already.
         """
         try:
-            with storage_errors(self._url), _quiet():
+            with storage_errors(self._url), quieted("optuna", logging.ERROR):
                 if any(map(_worth, self.study.get_trials(deepcopy=False))):
                     return False
                 optuna.delete_study(study_name=self.study.study_name, storage=self._storage)
@@ -174,15 +174,3 @@ class Storage:
 def _worth(trial: FrozenTrial) -> bool:
     """Whether a trial is more than one of ours that was begun."""
     return _RECORD in trial.user_attrs or _ARCHITECTURE not in trial.user_attrs
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna's own log lines off the user's terminal, and leave its setting as it was."""
-    logger = logging.getLogger("optuna")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -8,11 +8,11 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nas.records import TrialRecord
+from nas.study.loggers import quieted
 from nas.trackers.base import Ended, RunInfo, Standing, final
 
 _EXPERIMENT = "nas"
@@ -51,7 +51,7 @@ class MLflow:
         """Make a run, or take up the one that there is of this search."""
         from mlflow.tracking import MlflowClient
 
-        with _quiet():  # where it makes the tables of a new database, amidst a live table
+        with quieted("mlflow", logging.WARNING):  # where it makes the tables of a new database, amidst a live table
             self._begin(MlflowClient(tracking_uri=self._uri or None), run)
 
     def _begin(self, client: Any, run: RunInfo) -> None:
@@ -125,18 +125,6 @@ class MLflow:
         for i, chunk in enumerate(chunks):
             first = i == 0
             self._client.log_batch(run, metrics=told if first else [], params=chunk, tags=marks if first else [])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MLflow's own log lines off the user's terminal, and leave its setting as it was."""
-    logger = logging.getLogger("mlflow")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _plain(name: str) -> str:
