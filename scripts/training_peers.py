@@ -78,17 +78,23 @@ def usual_loader(dataset: Dataset[Any], n: int, batch_size: int, workers: int) -
 
 
 def usual_loop(
-    module: nn.Module, loader: Iterable[Any], *, channels_last: bool = False, fused: bool | None = None
+    module: nn.Module,
+    loader: Iterable[Any],
+    *,
+    channels_last: bool = False,
+    fused: bool | None = None,
+    device: str = "cpu",
 ) -> float:
     """Train for one epoch as tutorials do, with AdamW and a schedule; return the mean loss."""
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    module.to(memory_format=memory_format)
+    module.to(device, memory_format=memory_format)
     optimizer = AdamW(module.parameters(), lr=1e-3, fused=fused)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=1000)
     criterion = nn.CrossEntropyLoss()
     module.train()
     running, batches = 0.0, 0
     for inputs, labels in loader:
+        inputs, labels = inputs.to(device), labels.to(device)
         optimizer.zero_grad()
         loss = criterion(module(inputs.contiguous(memory_format=memory_format)), labels)
         loss.backward()

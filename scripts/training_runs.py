@@ -85,11 +85,11 @@ _FIRST, _SECOND = 4, 8
 """Batches to warm up with, and to guess the speed from."""
 
 
-def read_throughput(name: str, variant: str, seconds: float) -> Row:
+def read_throughput(name: str, variant: str, seconds: float, device: str = "cpu") -> Row:
     """Train a network for about so many core-seconds; return how many samples that was, and what they cost."""
     net = NETS[name]
     by_sample = variant in (USUAL, USUAL_LOADED, USUAL_ALONE, "without resident data")
-    run = usual(net, variant) if by_sample else ours(net, variant)
+    run = usual(net, variant, device) if by_sample else ours(net, variant, device)
     run(_FIRST * net.batch_size)
     if (name, variant) not in _SIZES:
         samples, spent, _ = _timed(run, _SECOND * net.batch_size)
@@ -115,20 +115,27 @@ def core_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def ours(net: Net, variant: str) -> Callable[[int], int]:
+def ours(net: Net, variant: str, device: str = "cpu") -> Callable[[int], int]:
     """Return what trains for about n samples with ours, perhaps without one of its measures."""
+    import torch
+
     from nas.training import TrainConfig
 
-    task = load(net.kind)
+    task = load(net.kind).to(torch.device(device))
     tree = {"batch_size": net.batch_size, "optimizer": "adamw", "augment": net.augment}
 
     def run(n: int) -> int:
         n_once = min(n, len(task.x_train) // net.batch_size * net.batch_size)
         config = TrainConfig.from_tree(
-            {**tree, "epochs": max(1, round(n / n_once)), "mixed_precision": variant != "without bfloat16"}
+            {
+                **tree,
+                "epochs": max(1, round(n / n_once)),
+                "mixed_precision": variant != "without bfloat16",
+                "cuda_graphs": variant != "without cuda_graphs",
+            }
         )
         with without(variant.removeprefix("without ")):
-            train(net.build(), task.x_train[:n_once], task.y_train[:n_once], config, seed=0)
+            train(net.build().to(device), task.x_train[:n_once], task.y_train[:n_once], config, seed=0)
         return n_once * config.epochs
 
     return run
@@ -158,7 +165,7 @@ def without(measure: str) -> Iterator[None]:
         yield
 
 
-def usual(net: Net, variant: str) -> Callable[[int], int]:
+def usual(net: Net, variant: str, device: str = "cpu") -> Callable[[int], int]:
     """Return what trains for n samples with the usual loop.
 
     As the USUAL ones; or with all of our measures, but samples that come one by one out of a loader.
@@ -179,7 +186,7 @@ def usual(net: Net, variant: str) -> Callable[[int], int]:
 
     def run(n: int) -> int:
         loader = peers.usual_loader(dataset, n, net.batch_size, workers=2 if variant == USUAL_LOADED else 0)
-        peers.usual_loop(net.build(), loader, **options)
+        peers.usual_loop(net.build(), loader, device=device, **options)
         return n
 
     return run

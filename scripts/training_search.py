@@ -50,10 +50,12 @@ class Asked:
 
 
 def data_of(name: str, scratch: Path, n_train: int = 12_500, n_test: int = 500) -> tuple[str, str]:
-    """Return the space and the --data of a data set; of Fashion-MNIST the first images, written once.
+    """Return the space and the --data of a data set; of Fashion-MNIST, unless whole, the first images, written once.
 
     Of `n_train` images a search keeps a fifth to judge by.
     """
+    if name == "fashion_mnist_whole":
+        return "image", "fashion_mnist"
     if name == "digits":
         return "digits", "digits"
     if name == "spoken_digits":

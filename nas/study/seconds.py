@@ -11,9 +11,14 @@ from nas.space import Architecture
 from nas.study.config import StudyConfig
 from nas.study.work import train_config
 from nas.training import TrainConfig
+from nas.training.device import trains_on_cpu
 
 _NEWS = 10
 """Trainings are learned when there are a tenth more of them: what follows is a fit of all."""
+
+_STRANGE = 20
+"""Trainings on a GPU before anything is sure there. What work takes is known from CPUs; a small network's step on a GPU
+costs what it takes to send it there, and nine in ten candidates were once refused that would have trained in time."""
 
 _SURE = 1.64
 """Standard deviations below which one training in twenty lies."""
@@ -42,6 +47,7 @@ class TrainingTimes:
     ) -> None:
         self._config, self._n_train, self._n_val = config, n_train, n_val
         self._predictor = TrainTimePredictor(config.space, in_shape, n_outputs)
+        self._at_home = trains_on_cpu(config.device)
         self._trainings: dict[Architecture, TrainConfig] = {}
         self._learned: dict[int, float] = {}
         self._waiting: list[TrialRecord] = []
@@ -73,7 +79,8 @@ class TrainingTimes:
         if math.isnan(mean):
             return Seconds()
         samples = self._training(arch).epochs * (self._n_train + VALIDATED * self._n_val)
-        return Seconds(math.exp(mean) * samples, math.exp(mean - _SURE * deviation) * samples)
+        sure = self._at_home or len(self._predictor) >= _STRANGE
+        return Seconds(math.exp(mean) * samples, math.exp(mean - _SURE * deviation) * samples if sure else 0.0)
 
     def _per_sample(self, arch: Architecture) -> tuple[float, float]:
         if arch not in self._predicted:

@@ -31,11 +31,13 @@ class Average:
     Cost: 12 bytes of traffic per parameter and update, of which 64 steps need 64, and twice as many always 32 more.
     """
 
-    def __init__(self, module: nn.Module, share: float) -> None:
+    def __init__(self, module: nn.Module, share: float, *, constant: bool = False) -> None:
         """Watch `module`, whose tensors must stay where they are.
 
         Args:
             share: mean age, as a share of the steps so far, in (0, 0.5].
+            constant: set the momentum of batch norms once, to be told by them of each batch's own statistics, and
+                do here what they would do; a step that is recorded keeps the momentum it was recorded with.
         """
         self._power = 1 / share - 1
         watched = {name: t for name, t in module.state_dict().items() if t.is_floating_point()}
@@ -43,14 +45,30 @@ class Average:
         self._means = [t.clone() for t in self._weights]
         norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
         self._norms = [(norm, norm.momentum) for norm in norms if norm.momentum is not None]
+        self._running: list[Tensor] = []
+        self._usual: list[float] = []
+        if constant:
+            for norm, usual in self._norms:
+                norm.momentum = 1.0
+                statistics = [t for t in (norm.running_mean, norm.running_var) if t is not None]
+                self._running += statistics
+                self._usual += [usual] * len(statistics)
+        self._before = [t.clone() for t in self._running]
 
     def before(self, step: int) -> None:
         """Have the batch norms forget what they should in this step, counted from 1, that comes."""
+        if self._running:
+            torch._foreach_copy_(self._before, self._running)
+            return
         for norm, usual in self._norms:
             norm.momentum = max(usual, self._new(step, step - 1))
 
     def after(self, step: int) -> None:
         """Take in the weights as this step, counted from 1, has left them; not every step has its turn."""
+        if self._running:
+            new = self._new(step, step - 1)
+            torch._foreach_lerp_(self._before, self._running, [max(usual, new) for usual in self._usual])
+            torch._foreach_copy_(self._running, self._before)
         if step % _interval(step) == 0:
             torch._foreach_lerp_(self._means, self._weights, self._new(step, step - _interval(step - 1)))
 

@@ -291,13 +291,17 @@ class TrainConfig:
     """Compute in bfloat16 where that is quicker: networks with convolutions or an LSTM, on machines made for it. The
     weights, and what judges them, are float32."""
 
+    cuda_graphs: bool = True
+    """On a GPU, record a step once and play it back: several times as fast for small networks. Not done for networks
+    with modules of your own. See `nas.training.replay`."""
+
     rungs: tuple[Rung, ...] = FULL
     """Where a training can be judged and set aside. A study's, alike for all its networks: not a choice of a space."""
 
     def __post_init__(self) -> None:
         check(self, epochs="int [1, inf)", batch_size="int [1, inf)", subset="(0, 1]")
         check(self, label_smoothing="[0, 1)", clip_norm="[0, inf)", mixup="[0, inf)", average="[0, 0.5]")
-        check(self, mixed_precision="bool", class_weights="bool")
+        check(self, mixed_precision="bool", cuda_graphs="bool", class_weights="bool")
         check_rungs(self.rungs)
         if self.subset_method not in SUBSETS:
             raise SpaceError(f"subset_method: {did_you_mean('subset method', str(self.subset_method), SUBSETS)}")

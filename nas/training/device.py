@@ -28,3 +28,8 @@ def device_of(wanted: str, slot: int = 0) -> torch.device:
     if wanted == "cuda" and not there:
         raise NasError("device cuda: torch finds no GPU here that it can use; leave --device out, or say cpu")
     return torch.device("cuda", slot % torch.cuda.device_count()) if there and wanted != "cpu" else torch.device("cpu")
+
+
+def trains_on_cpu(wanted: str) -> bool:
+    """Return whether `wanted`, one of `DEVICES`, is the CPU on a machine like this one."""
+    return wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available())

@@ -31,8 +31,8 @@ class Batch:
     others: Tensor | None = None
     """The same of what was mixed in; None: nothing was."""
 
-    share: float = 1.0
-    """That `labels` have in the mixture."""
+    share: float | Tensor = 1.0
+    """That `labels` have in the mixture; a scalar."""
 
     def loss(self, logits: Tensor, smoothing: float, weights: Tensor | None = None) -> Tensor:
         """Mean cross-entropy in nats, in regression the mean squared error; of a mixture, the mixture of both.

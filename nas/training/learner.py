@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,8 +13,9 @@ from nas.training.average import Average
 from nas.training.checkpoint import TrainState
 from nas.training.config import TrainConfig
 from nas.training.feed import Batch
-from nas.training.optim import lr_factor, make_optimizer
+from nas.training.optim import load_state, lr_factor, make_optimizer, plain_state, set_lr
 from nas.training.precision import Precision
+from nas.training.replay import Replay, can_be_recorded
 
 
 class Learner:
@@ -43,19 +43,32 @@ class Learner:
         self.step = 0
         self._module, self._config, self._n_steps = module, config, n_steps
         self._class_weights = class_weights
-        self._optimizer = make_optimizer(module, config.optimizer)
-        self._base_lrs = [group["lr"] for group in self._optimizer.param_groups]
-        self._parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
         self._precision = Precision(module, device, config.mixed_precision)
-        self._average = Average(module, config.average) if config.average else None
+        recorded = config.cuda_graphs and device.type == "cuda" and self._precision.constant and can_be_recorded(module)
+        self._optimizer = make_optimizer(module, config.optimizer, on_device=recorded)
+        self._base_lrs = [float(group["lr"]) for group in self._optimizer.param_groups]
+        self._parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        self._average = Average(module, config.average, constant=recorded) if config.average else None
+        self._replay = Replay(device) if recorded else None
 
     def learn(self, batch: Batch) -> Tensor:
-        """Make one step, in the module's mode, and return the mean loss before it, in nats; a scalar on the device."""
+        """Make one step and return the mean loss before it, in nats: a scalar on the device, until the next step.
+
+        The module is in training mode.
+        """
         if self._average is not None:
             self._average.before(self.step + 1)
         factor = lr_factor(self._config.schedule, self.step, self._n_steps)
         for group, lr in zip(self._optimizer.param_groups, self._base_lrs, strict=True):
-            group["lr"] = lr * factor
+            set_lr(group, lr * factor)
+        loss = self._compute(batch) if self._replay is None else self._replay(self._compute, batch)
+        self.step += 1
+        if self._average is not None:
+            self._average.after(self.step)
+        return loss
+
+    def _compute(self, batch: Batch) -> Tensor:
+        """Move the weights; the part of a step that is the same each time."""
         with self._precision.forward():
             logits = self._module(batch.inputs)
         loss = batch.loss(logits.float(), self._config.label_smoothing, self._class_weights)
@@ -64,9 +77,6 @@ class Learner:
         if self._config.clip_norm:
             nn.utils.clip_grad_norm_(self._parameters, self._config.clip_norm, foreach=True)
         self._precision.step(self._optimizer)
-        self.step += 1
-        if self._average is not None:
-            self._average.after(self.step)
         return loss.detach()
 
     def judged(self) -> AbstractContextManager[None]:
@@ -84,7 +94,7 @@ class Learner:
             "step": self.step,
             "module": {name: t.clone() for name, t in self._module.state_dict().items()},
             "average": {} if self._average is None else self._average.state(),
-            "optimizer": copy.deepcopy(self._optimizer.state_dict()),
+            "optimizer": plain_state(self._optimizer),
             "scaler": self._precision.state(),
         }
 
@@ -96,7 +106,7 @@ class Learner:
         """
         try:
             self._module.load_state_dict(state.module)
-            self._optimizer.load_state_dict(copy.deepcopy(state.optimizer))  # it would learn on in the state's tensors
+            load_state(self._optimizer, state.optimizer)
             if self._average is not None:
                 self._average.load(state.average)
         except (KeyError, RuntimeError, ValueError) as e:
@@ -104,4 +114,6 @@ class Learner:
                 f"a checkpoint does not fit the network: {str(e).splitlines()[0]}; train the trial from its start"
             ) from e
         self._precision.load(state.scaler)
+        if self._replay is not None:
+            self._replay.forget()
         self.step = state.step

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nas.training import config as c
 
 
-def make_optimizer(module: nn.Module, config: c.Part) -> Optimizer:
+def make_optimizer(module: nn.Module, config: c.Part, *, on_device: bool = False) -> Optimizer:
     """Return the optimizer of `config` over the trainable parameters of `module`.
 
     Weight decay acts on parameters of two or more axes. A norm's scale or a bias has nothing to gain from being small:
     decay would only work against the data.
+
+    Args:
+        on_device: the parameters are on a GPU, and all that changes from step to step is to be there too, so that a
+            step can be recorded; the learning rate is then a tensor.
     """
     trainable = [p for p in module.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
@@ -25,20 +31,57 @@ def make_optimizer(module: nn.Module, config: c.Part) -> Optimizer:
     ]
     # One kernel for all parameters; torch takes it by itself on a GPU only.
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trainable)
+    how: dict[str, Any] = {"fused": fused or None}
+    if on_device:
+        how["lr"] = torch.tensor(config.lr, device=trainable[0].device)  # type: ignore[attr-defined]
+        how["capturable"] = True
     match config:
         case c.Sgd(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay):
             # torch refuses Nesterov without momentum, where it would be plain SGD; in a space both are drawn apart.
             ahead = nesterov and momentum > 0
-            return torch.optim.SGD(
-                groups, lr=lr, momentum=momentum, nesterov=ahead, weight_decay=decay, fused=fused or None
-            )
+            how.pop("capturable", None)  # keeps no count of steps
+            return torch.optim.SGD(groups, **{"lr": lr, **how}, momentum=momentum, nesterov=ahead, weight_decay=decay)
         case c.Adam(lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay):
-            return torch.optim.Adam(groups, lr=lr, betas=(beta1, beta2), weight_decay=decay, fused=fused or None)
+            return torch.optim.Adam(groups, **{"lr": lr, **how}, betas=(beta1, beta2), weight_decay=decay)
         case c.AdamW(lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay):
-            return torch.optim.AdamW(groups, lr=lr, betas=(beta1, beta2), weight_decay=decay, fused=fused or None)
+            return torch.optim.AdamW(groups, **{"lr": lr, **how}, betas=(beta1, beta2), weight_decay=decay)
         case c.RmsProp(lr=lr, alpha=alpha, momentum=momentum):
-            return torch.optim.RMSprop(groups, lr=lr, alpha=alpha, momentum=momentum, foreach=True)
+            del how["fused"]  # there is none
+            return torch.optim.RMSprop(groups, **{"lr": lr, **how}, alpha=alpha, momentum=momentum, foreach=True)
     raise TypeError(f"no builder for the optimizer {config!r}")
+
+
+def set_lr(group: dict[str, Any], lr: float) -> None:
+    """Set the learning rate of a group of parameters, in the tensor that it lies in where it lies in one."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(lr)
+    else:
+        group["lr"] = lr
+
+
+def plain_state(optimizer: Optimizer) -> dict[str, Any]:
+    """Return a copy of an optimizer's state that is the same whatever device it is of."""
+    state = copy.deepcopy(optimizer.state_dict())
+    for group in state["param_groups"]:
+        group["lr"] = float(group["lr"])
+    return state
+
+
+def load_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Take over a copy of what `plain_state` returned; how the optimizer computes stays as it was made.
+
+    Raises:
+        ValueError: it is another optimizer's.
+    """
+    own = optimizer.param_groups
+    if len(state["param_groups"]) != len(own):
+        raise ValueError(f"state of {len(state['param_groups'])} groups of parameters, there are {len(own)}")
+    groups = [
+        {**theirs, **{name: value for name, value in mine.items() if name != "params"}}
+        for mine, theirs in zip(own, state["param_groups"], strict=True)
+    ]
+    # A copy: the optimizer would go on in the tensors that it is given. Not of the learning rate, where it is a tensor.
+    optimizer.load_state_dict({"state": copy.deepcopy(state["state"]), "param_groups": groups})
 
 
 def lr_factor(config: c.Part, step: int, n_steps: int) -> float:

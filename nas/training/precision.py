@@ -33,6 +33,11 @@ class Precision:
         elif mixed and device.type == "cpu" and bfloat16.suits(module) and bfloat16.pays():
             self._forward = bfloat16.InBfloat16()
 
+    @property
+    def constant(self) -> bool:
+        """Whether every step is computed alike; a scale changes, and may leave a step out."""
+        return self._scaler is None
+
     def forward(self) -> AbstractContextManager[Any]:
         """Return what the forward pass is computed in."""
         return self._forward

@@ -117,3 +117,26 @@ def test_a_training_tells_the_average_of_every_step_before_and_after(monkeypatch
     monkeypatch.setattr(Average, "after", lambda self, step: told.append(("after", step)))
     fit(net(), torch.randn(20, 3), torch.arange(20) % 2, TrainConfig(epochs=2, batch_size=10), seed=0)
     assert told == [(when, step) for step in (1, 2, 3, 4) for when in ("before", "after")]
+
+
+def test_batch_norms_of_one_momentum_forget_as_those_whose_momentum_changes():
+    """What a recorded step needs comes to the same; beyond 190 steps a batch norm forgets by itself."""
+    found = []
+    for constant in (False, True):
+        module = net()
+        module[1].momentum = 0.2
+        average = Average(module, 0.05, constant=constant)
+        rng = torch.Generator().manual_seed(0)
+        for step in range(1, 301):
+            average.before(step)
+            with torch.no_grad():
+                module(torch.randn(8, 3, generator=rng) + step / 100)
+            average.after(step)
+            if step in (1, 20, 300):
+                found.append({name: t.clone() for name, t in module.state_dict().items()})
+        with average.in_place():
+            found.append({name: t.clone() for name, t in module.state_dict().items()})
+        average.apply()
+        assert module[1].momentum == 0.2
+    for changing, one in zip(found[:4], found[4:], strict=True):
+        torch.testing.assert_close(one, changing, rtol=1e-4, atol=1e-5)

@@ -11,7 +11,7 @@ from torch import nn
 from nas.data import SUBSETS
 from nas.rng import torch_seed
 from nas.training import FULL, Rung, TrainConfig, fit, plan, rungs, torch_seeded
-from nas.training.config import Crop, Jitter
+from nas.training.config import AdamW, Crop, Jitter
 from nas.training.feed import Feed, pool
 from nas.training.judge import MOST_JUDGED, few
 from nas.training.resolution import reduce, reduced_size
@@ -190,9 +190,9 @@ def test_few_are_judged_on_always_the_same_and_all_in_the_end():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_on_cuda_it_learns_in_mixed_precision_and_goes_on_from_a_checkpoint_of_the_cpu():
-    x, y = torch.randn(512, 1, 8, 6), torch.arange(512) % 2
-    x[y == 1] += 0.5
-    config = TrainConfig(epochs=6, rungs=rungs(["0.5"]))
+    x, y = torch.randn(512, 1, 8, 6, generator=torch.Generator().manual_seed(0)), torch.arange(512) % 2
+    x[y == 1] += 1
+    config = TrainConfig(epochs=20, optimizer=AdamW(lr=0.1), rungs=rungs(["0.5"]))
     state = fit(pooled(), x, y, config, seed=0, until=0).state
     data = x.cuda(), y.cuda()
     result = fit(pooled().cuda(), *data, config, seed=0, state=state, evaluate_on=data)
