@@ -64,7 +64,7 @@ def main() -> None:
         *("search", "image", "--data", "fashion_mnist", *data, "--budget", "latency_ms<=2", "--seed", str(given.seed)),
         *("--time-limit", f"{60 * given.minutes * given.search_share:g}s", "--workers", "2", "--out", run, "--quiet"),
         *("--enough", "latency_ms<=0.02", "--epochs", str(given.epochs), "--val-share", f"{given.val_share:g}"),
-        *("--trial-time-limit", f"{60 * given.minutes / 6:g}s"),
+        *("--trial-time-limit", f"{2 * given.minutes * given.epochs:g}s"),
     )
     searched_s = time.monotonic() - began
     left = 60 * given.minutes - searched_s - EXPORT_S
