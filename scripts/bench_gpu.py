@@ -4,10 +4,10 @@
     python scripts/bench_gpu.py trials          trials per hour of a search on Fashion-MNIST, by the number of workers
     python scripts/bench_gpu.py report          the figures
 
-The usual loop is that of `bench_training.py`, a `DataLoader` with a transform for each sample, float32, AdamW, here
-with four loader workers. It trains the very networks that the search with one worker drew at random, each for as many
-epochs, and judges each on the same validation images out of another loader. Ours prices every candidate (ONNX Runtime
-on the CPU, for its latency), writes its trials, and keeps the weights of its front meanwhile.
+The usual loop is that of `bench_training.py`, a `DataLoader` with a transform for each sample, float32, AdamW, with two
+loader workers (`throughput`) or four (`trials`). There it trains the very networks that the search with one worker drew
+at random, each for as many epochs, and judges each on the same validation images out of another loader. Ours prices
+every candidate (ONNX Runtime on the CPU, for its latency), writes its trials, and keeps its front's weights meanwhile.
 
 Each writes results/training/gpu_NAME.csv and .json, with the machine and its GPU, after every step.
 """
@@ -15,6 +15,7 @@ Each writes results/training/gpu_NAME.csv and .json, with the machine and its GP
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -74,13 +75,27 @@ def throughput(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _at_once(pool: ProcessPoolExecutor, n: int, net: str, seconds: float, device: str) -> Row:
-    """Let n processes train the same network at a time; each knows how many samples it takes from its first time."""
-    began = time.perf_counter()
-    futures = [pool.submit(runs.read_throughput, net, OURS, seconds, device) for _ in range(n)]
+    """Let n processes train the same network from one moment on, and return what all did until the first was done.
+
+    Each knows how many samples it takes for so many seconds from its first time.
+    """
+    start = time.time() + 0.5
+    futures = [pool.submit(_from_then_on, start, net, seconds, device) for _ in range(n)]
     read = [future.result() for future in futures]
+    if len({one["process"] for one in read}) < n:
+        raise SystemExit("two trainings fell to one process; read that again")
+    together = min(one["ended"] for one in read) - max(one["began"] for one in read)
     rate = sum(one["samples"] / one["wall_seconds"] for one in read)
-    wall = time.perf_counter() - began
-    return {"samples": rate * wall, "wall_seconds": wall}
+    if together < 0.5 * seconds:
+        print(f"{net}: {n} trainings ran only {together:.2f} s together", flush=True)
+    return {"samples": rate * together, "wall_seconds": together}
+
+
+def _from_then_on(start: float, net: str, seconds: float, device: str) -> Row:
+    time.sleep(max(0.0, start - time.time()))
+    read = runs.read_throughput(net, OURS, seconds, device)
+    ended = time.time()
+    return {**read, "process": os.getpid(), "began": ended - read["wall_seconds"], "ended": ended}
 
 
 def _rates(rows: Sequence[Row]) -> Row:

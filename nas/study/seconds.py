@@ -17,8 +17,9 @@ _NEWS = 10
 """Trainings are learned when there are a tenth more of them: what follows is a fit of all."""
 
 _STRANGE = 20
-"""Trainings on a GPU before anything is sure there. What work takes is known from CPUs; a small network's step on a GPU
-costs what it takes to send it there, and nine in ten candidates were once refused that would have trained in time."""
+"""Networks trained on a GPU before anything is sure there. What work takes is known from CPUs; a small network's step
+on a GPU costs what it takes to send it there. A search
+once refused all its candidates, which would have ended in time."""
 
 _SURE = 1.64
 """Standard deviations below which one training in twenty lies."""
@@ -79,7 +80,7 @@ class TrainingTimes:
         if math.isnan(mean):
             return Seconds()
         samples = self._training(arch).epochs * (self._n_train + VALIDATED * self._n_val)
-        sure = self._at_home or len(self._predictor) >= _STRANGE
+        sure = self._at_home or len(self._learned) >= _STRANGE
         return Seconds(math.exp(mean) * samples, math.exp(mean - _SURE * deviation) * samples if sure else 0.0)
 
     def _per_sample(self, arch: Architecture) -> tuple[float, float]:

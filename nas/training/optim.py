@@ -33,7 +33,8 @@ def make_optimizer(module: nn.Module, config: c.Part, *, on_device: bool = False
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trainable)
     how: dict[str, Any] = {"fused": fused or None}
     if on_device:
-        how["lr"] = torch.tensor(config.lr, device=trainable[0].device)  # type: ignore[attr-defined]
+        lr: float = config.lr  # type: ignore[attr-defined]  # all have one
+        how["lr"] = torch.tensor(float(lr), dtype=torch.float32, device=trainable[0].device)
         how["capturable"] = True
     match config:
         case c.Sgd(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay):
@@ -60,10 +61,13 @@ def set_lr(group: dict[str, Any], lr: float) -> None:
 
 
 def plain_state(optimizer: Optimizer) -> dict[str, Any]:
-    """Return a copy of an optimizer's state that is the same whatever device it is of."""
+    """Return a copy of an optimizer's state that one on another device can take over."""
     state = copy.deepcopy(optimizer.state_dict())
     for group in state["param_groups"]:
         group["lr"] = float(group["lr"])
+    for of_parameter in state["state"].values():
+        if isinstance(step := of_parameter.get("step"), Tensor):
+            of_parameter["step"] = step.cpu()  # torch moves it to where it is needed, but not from a GPU
     return state
 
 

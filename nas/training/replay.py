@@ -1,8 +1,7 @@
 """Steps on a GPU that are recorded once and played back: one launch in place of hundreds.
 
 A small network's kernels take a few microseconds each, and Python, autograd and the driver several times as long to
-launch them: on an H200 a step of networks of 10 to 200 thousand parameters takes 2 to 9 ms, played back .15 to 1.6 ms
-(docs/decisions/026-steps-on-a-gpu-are-recorded.md).
+launch them: on an H200 two conv nets trained five times as fast (docs/decisions/026-steps-on-a-gpu-are-recorded.md).
 
 Gray, Getting Started with CUDA Graphs, NVIDIA 2019. https://developer.nvidia.com/blog/cuda-graphs/
 """
@@ -13,9 +12,11 @@ import gc
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.training.feed import Batch
 
@@ -35,9 +36,11 @@ def can_be_recorded(module: nn.Module) -> bool:
     """Return whether all parts of a network are torch's and ours.
 
     What others do in Python at each step, such as a draw of their own, would be recorded as it was once; and what waits
-    for the GPU, such as `item`, cannot be recorded.
+    for the GPU, such as `item` (or a batch norm that counts its batches), cannot be recorded.
     """
-    return all(type(part).__module__.partition(".")[0] in _KNOWN for part in module.modules())
+    parts = list(module.modules())
+    waits = any(isinstance(part, _BatchNorm) and part.momentum is None for part in parts)
+    return not waits and all(type(part).__module__.partition(".")[0] in _KNOWN for part in parts)
 
 
 @dataclass
@@ -55,10 +58,9 @@ class Replay:
 
     def __init__(self, device: torch.device) -> None:
         """Record nothing yet."""
-        self._stream = torch.cuda.Stream(device)
+        self._stream = _stream(device)
         self._warm: dict[Hashable, int] = {}
         self._recorded: dict[Hashable, _Recording] = {}
-        self._failed = False
         self._played = 0
         self._sent: torch.cuda.Event | None = None
 
@@ -70,17 +72,9 @@ class Replay:
                 are tensors on the device. It is not kept: that would be a circle, see `_uncollected`.
         """
         form = _form(batch)
-        recording = self._recorded.get(form)
-        if recording is None:
-            if self._failed or self._warm.setdefault(form, 0) < _WARM:
-                self._warm[form] = self._warm.get(form, 0) + 1
-                return self._aside(step, batch)
-            try:
-                recording = self._recorded[form] = self._record(step, batch)
-            except RuntimeError:  # out of memory among others, which the step as usual need not be
-                self._failed = True
-                _recover(self._stream.device)
-                return self._aside(step, batch)
+        if form not in self._recorded and not self._record(form, step, batch):
+            return self._aside(step, batch)
+        recording = self._recorded[form]
         _fill(recording.batch, batch)
         recording.graph.replay()
         self._wait()
@@ -100,9 +94,28 @@ class Replay:
         now.wait_stream(self._stream)
         return loss
 
-    def _record(self, step: Step, batch: Batch) -> _Recording:
+    def _record(self, form: Hashable, step: Step, batch: Batch) -> bool:
+        """Record a step, if it is time to; return whether it is recorded."""
+        if self._stream.device in _GIVEN_UP or self._warm.setdefault(form, 0) < _WARM:
+            self._warm[form] = self._warm.get(form, 0) + 1
+            return False
+        now = torch.cuda.current_stream(self._stream.device)
+        try:
+            self._recorded[form] = self._recording(step, batch)
+            return True
+        except RuntimeError:  # out of memory among others, which the step as usual need not be
+            self._recorded.clear()  # they draw from the state that is replaced
+        # Not above: until there, the error keeps all that the recording holds.
+        _GIVEN_UP.add(self._stream.device)
+        torch.cuda.set_stream(now)
+        _recover(self._stream.device)
+        return False
+
+    def _recording(self, step: Step, batch: Batch) -> _Recording:
         own, graph = _copy(batch), torch.cuda.CUDAGraph()
-        with _uncollected(), torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+        pool = next((one.graph.pool() for one in self._recorded.values()), None)  # one after the other: they can share
+        on = torch.cuda.graph(graph, pool=pool, stream=self._stream, capture_error_mode="thread_local")
+        with _uncollected(), torch.cuda.device(self._stream.device), on:
             loss = step(own)
         return _Recording(graph, own, loss)
 
@@ -113,6 +126,16 @@ class Replay:
                 self._sent.synchronize()
             self._sent = torch.cuda.Event()
             self._sent.record(torch.cuda.current_stream(self._stream.device))
+
+
+_GIVEN_UP: set[torch.device] = set()
+"""GPUs on which this process records no more: a recording that failed leaves torch's allocator in the middle of it."""
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the one stream of this process that steps are recorded on: libraries keep memory for each."""
+    return torch.cuda.Stream(device)
 
 
 def _recover(device: torch.device) -> None:
