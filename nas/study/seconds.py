@@ -18,8 +18,8 @@ _NEWS = 10
 
 _STRANGE = 20
 """Networks trained on a GPU before anything is sure there. What work takes is known from CPUs; a small network's step
-on a GPU costs what it takes to send it there. A search
-once refused all its candidates, which would have ended in time."""
+on a GPU costs what it takes to send it there. A search once refused all its candidates, which would have ended in
+time."""
 
 _SURE = 1.64
 """Standard deviations below which one training in twenty lies."""
