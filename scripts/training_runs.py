@@ -117,15 +117,14 @@ def core_seconds() -> float:
 
 def ours(net: Net, variant: str, device: str = "cpu") -> Callable[[int], int]:
     """Return what trains for about n samples with ours, perhaps without one of its measures."""
-    import torch
-
     from nas.training import TrainConfig
 
-    task = load(net.kind).to(torch.device(device))
+    task = load(net.kind)
+    x, y = (part.to(device) for part in (task.x_train, task.y_train))
     tree = {"batch_size": net.batch_size, "optimizer": "adamw", "augment": net.augment}
 
     def run(n: int) -> int:
-        n_once = min(n, len(task.x_train) // net.batch_size * net.batch_size)
+        n_once = min(n, len(x) // net.batch_size * net.batch_size)
         config = TrainConfig.from_tree(
             {
                 **tree,
@@ -135,7 +134,7 @@ def ours(net: Net, variant: str, device: str = "cpu") -> Callable[[int], int]:
             }
         )
         with without(variant.removeprefix("without ")):
-            train(net.build().to(device), task.x_train[:n_once], task.y_train[:n_once], config, seed=0)
+            train(net.build().to(device), x[:n_once], y[:n_once], config, seed=0)
         return n_once * config.epochs
 
     return run
@@ -148,8 +147,8 @@ def without(measure: str) -> Iterator[None]:
 
     from nas.training import learner, loop
 
-    def plain(*given: Any) -> torch.optim.Optimizer:
-        optimizer = make_optimizer(*given)
+    def plain(*given: Any, **named: Any) -> torch.optim.Optimizer:
+        optimizer = make_optimizer(*given, **named)
         for group in optimizer.param_groups:
             group.update(fused=None, foreach=None)
         return optimizer

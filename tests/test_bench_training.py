@@ -258,7 +258,9 @@ def test_without_a_measure_is_without_it_and_only_then(monkeypatch):
 
     made = []
     plain = learner.make_optimizer
-    monkeypatch.setattr(learner, "make_optimizer", lambda *given: made.append(plain(*given)) or made[-1])
+    monkeypatch.setattr(
+        learner, "make_optimizer", lambda *given, **named: made.append(plain(*given, **named)) or made[-1]
+    )
     config = TrainConfig.from_tree({"epochs": 1, "batch_size": 8})
     x, y = torch.rand(16, 3, 6, 6), torch.zeros(16, dtype=torch.int64)
 

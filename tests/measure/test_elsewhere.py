@@ -491,7 +491,8 @@ def test_a_run_is_gone_on_with_there_when_its_device_is_named_again(home, server
     again = Study.resume(tmp_path / "run", task=digits, targets=[target]).search(trials=2)
     assert again[0].export().latencies[0].target == target  # named in this process
     assert front.measure([target], members=[front[0]])[0].latencies["latency_ms"].searched is not None
-    assert (server.folder / "log").read_text().count("Accepted publickey") == before + 3
+    # More where a figure is off, which is then measured again.
+    assert (server.folder / "log").read_text().count("Accepted publickey") >= before + 3
     assert server.left() == []
 
 
