@@ -84,7 +84,7 @@ def load_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
         {**theirs, **{name: value for name, value in mine.items() if name != "params"}}
         for mine, theirs in zip(own, state["param_groups"], strict=True)
     ]
-    # A copy: the optimizer would go on in the tensors that it is given. Not of the learning rate, where it is a tensor.
+    # A copy: the optimizer would go on in the tensors that it is given.
     optimizer.load_state_dict({"state": copy.deepcopy(state["state"]), "param_groups": groups})
 
 
