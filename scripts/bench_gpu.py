@@ -134,14 +134,8 @@ def trials(args: argparse.Namespace, folder: Path) -> None:
             book.add([{"by": by, **usual_trials(first, args.epochs, args.seconds, args.device)}])
             continue
         common = (
-            "--device",
-            args.device,
-            "--epochs",
-            str(args.epochs),
-            "--data-root",
-            str(data_root()),
-            "--val-share",
-            f"{1 / 6:g}",
+            *("--device", args.device, "--epochs", str(args.epochs)),
+            *("--data-root", str(data_root()), "--val-share", f"{1 / 6:g}"),
         )
         asked = Asked("fashion_mnist_whole", 0, args.seconds, (*common, *options))
         *_, (seconds, rows) = watch(asked, folder / str(number), folder)

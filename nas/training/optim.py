@@ -31,24 +31,23 @@ def make_optimizer(module: nn.Module, config: c.Part, *, on_device: bool = False
     ]
     # One kernel for all parameters; torch takes it by itself on a GPU only.
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trainable)
-    how: dict[str, Any] = {"fused": fused or None}
+    how: dict[str, Any] = {"lr": config.lr, "fused": fused or None}  # type: ignore[attr-defined]  # all have a rate
     if on_device:
-        lr: float = config.lr  # type: ignore[attr-defined]  # all have one
-        how["lr"] = torch.tensor(float(lr), dtype=torch.float32, device=trainable[0].device)
+        how["lr"] = torch.tensor(float(how["lr"]), dtype=torch.float32, device=trainable[0].device)
         how["capturable"] = True
     match config:
-        case c.Sgd(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay):
+        case c.Sgd(momentum=momentum, nesterov=nesterov, weight_decay=decay):
             # torch refuses Nesterov without momentum, where it would be plain SGD; in a space both are drawn apart.
             ahead = nesterov and momentum > 0
             how.pop("capturable", None)  # keeps no count of steps
-            return torch.optim.SGD(groups, **{"lr": lr, **how}, momentum=momentum, nesterov=ahead, weight_decay=decay)
-        case c.Adam(lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay):
-            return torch.optim.Adam(groups, **{"lr": lr, **how}, betas=(beta1, beta2), weight_decay=decay)
-        case c.AdamW(lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay):
-            return torch.optim.AdamW(groups, **{"lr": lr, **how}, betas=(beta1, beta2), weight_decay=decay)
-        case c.RmsProp(lr=lr, alpha=alpha, momentum=momentum):
+            return torch.optim.SGD(groups, **how, momentum=momentum, nesterov=ahead, weight_decay=decay)
+        case c.Adam(beta1=beta1, beta2=beta2, weight_decay=decay):
+            return torch.optim.Adam(groups, **how, betas=(beta1, beta2), weight_decay=decay)
+        case c.AdamW(beta1=beta1, beta2=beta2, weight_decay=decay):
+            return torch.optim.AdamW(groups, **how, betas=(beta1, beta2), weight_decay=decay)
+        case c.RmsProp(alpha=alpha, momentum=momentum):
             del how["fused"]  # there is none
-            return torch.optim.RMSprop(groups, **{"lr": lr, **how}, alpha=alpha, momentum=momentum, foreach=True)
+            return torch.optim.RMSprop(groups, **how, alpha=alpha, momentum=momentum, foreach=True)
     raise TypeError(f"no builder for the optimizer {config!r}")
 
 

@@ -9,6 +9,7 @@ Gray, Getting Started with CUDA Graphs, NVIDIA 2019. https://developer.nvidia.co
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class Replay:
     def __init__(self, device: torch.device) -> None:
         """Record nothing yet."""
         self._stream = _stream(device)
-        self._warm: dict[Hashable, int] = {}
+        self._warm: Counter[Hashable] = Counter()
         self._recorded: dict[Hashable, _Recording] = {}
         self._played = 0
         self._sent: torch.cuda.Event | None = None
@@ -96,8 +97,8 @@ class Replay:
 
     def _record(self, form: Hashable, step: Step, batch: Batch) -> bool:
         """Record a step, if it is time to; return whether it is recorded."""
-        if self._stream.device in _GIVEN_UP or self._warm.setdefault(form, 0) < _WARM:
-            self._warm[form] = self._warm.get(form, 0) + 1
+        self._warm[form] += 1
+        if self._stream.device in _GIVEN_UP or self._warm[form] <= _WARM:
             return False
         now = torch.cuda.current_stream(self._stream.device)
         try:
@@ -140,7 +141,7 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
 
 def _recover(device: torch.device) -> None:
     """Give the GPU's global generator a new state: after a recording that failed, its own takes no draw any more."""
-    default = torch.cuda.default_generators[device.index if device.index is not None else torch.cuda.current_device()]
+    default = torch.cuda.default_generators[device.index]
     fresh = torch.Generator(device).manual_seed(default.initial_seed())
     default.graphsafe_set_state(fresh.graphsafe_get_state())
 
