@@ -67,7 +67,7 @@ def main() -> None:
         *("--time-limit", f"{60 * given.minutes * given.search_share:g}s", "--workers", "2", "--out", run, "--quiet"),
         *("--enough", "latency_ms<=0.02", "--budget", f"macs>={given.macs:g}"),
         *("--epochs", str(given.epochs), "--val-share", f"{given.val_share:g}"),
-        *("--trial-time-limit", f"{2 * given.minutes * given.epochs:g}s"),
+        *("--rung", "1/9", "--rung", "1/3", "--trial-time-limit", f"{2 * given.minutes * given.epochs:g}s"),
     )
     searched_s = time.monotonic() - began
     left = 60 * given.minutes - searched_s - EXPORT_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -147,13 +147,14 @@ class Ledger:
         twin = None if record.duplicate_of is None else self.get(record.duplicate_of)
         return record if twin is None else replace(record, prices=twin.prices, scores=twin.scores)
 
-    def standings(self, stay: Sequence[int] = ()) -> list[Standing]:
+    def standings(self, at_work: Collection[int] = (), barred: Collection[int] = ()) -> list[Standing]:
         """Return how trials stand at each rung they finished.
 
         Args:
-            stay: numbers of the trials that cannot be promoted at the moment.
+            at_work: numbers of those that go on right now.
+            barred: numbers of those that must not go on; they are as if they had come out at infinity.
         """
-        kept, found = set(stay), []
+        found = []
         errors: dict[tuple[int, str], list[float]] = {}
         for record in self.records:
             for rung, scores in enumerate(record.rung_scores):
@@ -164,9 +165,10 @@ class Ledger:
             for rung, scores in enumerate(record.rung_scores):
                 metrics = {**record.metrics, **scores}
                 losses = tuple(o.loss(metrics[o.name]) for o in self.objectives)
-                if any(o.error(scores.get(name, math.nan)) > worst[rung, name] for name, o in self._shares.items()):
+                useless = (o.error(scores.get(name, math.nan)) > worst[rung, name] for name, o in self._shares.items())
+                if record.number in barred or any(useless):
                     losses = (math.inf,) * len(losses)
-                may_go = record.paused and rung == record.rung - 1 and record.number not in kept
+                may_go = record.paused and rung == record.rung - 1 and record.number not in at_work
                 found.append(Standing(record.number, rung, losses, may_go, complete=rung == self.n_rungs - 1))
         return found
 

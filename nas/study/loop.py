@@ -307,10 +307,10 @@ class Search:
         return next((n for n in numbers if needed[n] < left), None)
 
     def _standings(self) -> list[Standing]:
-        """Return how trials stand; those at work, and those whose training would take too long, stay where they are."""
+        """Return how trials stand; those whose training would take too long do not go on."""
         limit = self.trial_limit_s
-        long = [] if limit is None else [r.number for r in self.records if r.paused and full_seconds(r) > limit]
-        return self.ledger.standings([*self._running, *long])
+        long = set() if limit is None else {r.number for r in self.records if r.paused and full_seconds(r) > limit}
+        return self.ledger.standings(self._running, long)
 
     def _seconds_to_finish(self, number: int) -> float:
         record = self.ledger.get(number)

@@ -78,7 +78,7 @@ def test_the_front_is_that_of_the_complete_ones_in_whatever_order_they_came():
 def test_where_trials_stand_is_what_they_had_at_each_rung():
     book = ledger()
     book.take_all([trial(0, [0.5, 0.7, 0.8]), trial(1, [0.6]), trial(2, [0.4, 0.85])])
-    found = {(s.number, s.rung): (s.losses[0], s.open, s.complete) for s in book.standings(stay=[2])}
+    found = {(s.number, s.rung): (s.losses[0], s.open, s.complete) for s in book.standings(at_work=[2])}
     assert found == {
         (0, 0): (-0.5, False, False),
         (0, 1): (-0.7, False, False),
