@@ -15,10 +15,10 @@ Each writes results/training/gpu_NAME.csv and .json, with the machine and its GP
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -58,36 +58,35 @@ def throughput(args: argparse.Namespace, folder: Path) -> None:
         if not book.has(repeat=repeat, net=net, variant=variant)
     ]
     known: set[str] = set()
-    with runs.processes(max(args.processes)) as pool, runs.processes(1, threads=2, keep=False) as other:
+    with ExitStack() as stack:
+        other = stack.enter_context(runs.processes(1, threads=2, keep=False))
+        ours = [stack.enter_context(runs.processes(1)) for _ in range(max(args.processes))]
         for repeat, net, variant in steps(jobs, args.minutes):
             by, _, n = variant.partition(", ")
             if by == OURS:
                 if net not in known:  # how many samples that is finds out each process for itself
                     known.add(net)
-                    _at_once(pool, max(args.processes), net, args.seconds, args.device)
-                read = _at_once(pool, int(n), net, args.seconds, args.device)
+                    _at_once(ours, net, args.seconds, args.device)
+                read = _at_once(ours[: int(n)], net, args.seconds, args.device)
             else:
-                where = other if variant == USUAL_LOADED else pool
+                where = other if variant == USUAL_LOADED else ours[0]
                 read = where.submit(runs.read_throughput, net, variant, args.seconds, args.device).result()
             samples, seconds = read["samples"], read["wall_seconds"]
             book.add([{"net": net, "variant": variant, "repeat": repeat, "samples": samples, "wall_seconds": seconds}])
     book.close({"nets": _rates(book.rows)})
 
 
-def _at_once(pool: ProcessPoolExecutor, n: int, net: str, seconds: float, device: str) -> Row:
-    """Let n processes train the same network from one moment on, and return what all did until the first was done.
+def _at_once(ours: Sequence[ProcessPoolExecutor], net: str, seconds: float, device: str) -> Row:
+    """Let processes train the same network from one moment on, and return what all did until the first was done.
 
-    Each knows how many samples it takes for so many seconds from its first time.
+    Each knows how many samples it takes for so many seconds from its first time, of which no figure is kept.
     """
     start = time.time() + 0.5
-    futures = [pool.submit(_from_then_on, start, net, seconds, device) for _ in range(n)]
-    read = [future.result() for future in futures]
-    if len({one["process"] for one in read}) < n:
-        raise SystemExit("two trainings fell to one process; read that again")
+    read = [future.result() for future in [one.submit(_from_then_on, start, net, seconds, device) for one in ours]]
     together = min(one["ended"] for one in read) - max(one["began"] for one in read)
     rate = sum(one["samples"] / one["wall_seconds"] for one in read)
     if together < 0.5 * seconds:
-        print(f"{net}: {n} trainings ran only {together:.2f} s together", flush=True)
+        print(f"{net}: {len(ours)} trainings ran only {together:.2f} s together", flush=True)
     return {"samples": rate * together, "wall_seconds": together}
 
 
@@ -95,7 +94,7 @@ def _from_then_on(start: float, net: str, seconds: float, device: str) -> Row:
     time.sleep(max(0.0, start - time.time()))
     read = runs.read_throughput(net, OURS, seconds, device)
     ended = time.time()
-    return {**read, "process": os.getpid(), "began": ended - read["wall_seconds"], "ended": ended}
+    return {**read, "began": ended - read["wall_seconds"], "ended": ended}
 
 
 def _rates(rows: Sequence[Row]) -> Row:

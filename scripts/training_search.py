@@ -23,7 +23,7 @@ _GRACE = 180.0
 """Seconds that a search may take beyond its time before it is ended."""
 
 
-NAS = (sys.executable, "-c", "from nas.cli import main; main()")
+NAS = (sys.executable, "-m", "nas")
 """The command `nas`, in `environment`. The console script may be another installation's; this is the code beside us."""
 
 

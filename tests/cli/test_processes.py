@@ -21,7 +21,7 @@ from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder
 from nas.study.storage import Storage
 
-NAS = [sys.executable, "-c", "from nas.cli import main; main()"]
+NAS = [sys.executable, "-m", "nas"]
 FOLDER = Path(__file__).parent.parent.parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(FOLDER)}
 
