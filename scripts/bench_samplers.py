@@ -31,7 +31,7 @@ import tracemalloc
 import warnings
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -136,7 +136,7 @@ class Ours:
         self.price_seconds += time.process_time() - started
         return self.prices[arch]
 
-    def describe(self, arch: Architecture) -> tuple[float, ...]:
+    def describe(self, arch: Architecture, wanted: Collection[int] | None = None) -> tuple[float, ...]:
         started = time.process_time()
         if arch not in self.proxies:
             assert self.task.proxies is not None

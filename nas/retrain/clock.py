@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 NEAR = 0.95
 """Of the time that is left, a plan that is made again is to take so much: judging and checkpoints take the rest."""
 
-EARLY = 0.7
+EARLY = 0.85
 """Of its limit, up to which a plan is replaced by a longer one."""
 
 LATE = 1.05

@@ -57,7 +57,7 @@ _WORTH = 0.9
 _SOON = 0.25
 """Of its time limit may be over at most where a training is begun again for more epochs, which it is once."""
 
-_MUCH = 1.25
+_MUCH = 1.15
 """Times as many they are at least."""
 
 _LAST = 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -23,9 +23,15 @@ N_SURVEYED = 40
 """How many it may price once, before its first proposal, to see what there is."""
 
 
-Describe = Callable[[Architecture], tuple[float, ...]]
-"""Architecture -> its zero-cost proxies, always as many and in the same order; NaN for what cannot be told. It
-raises nothing."""
+class Describe(Protocol):
+    """Architecture -> its zero-cost proxies, always as many and in the same order; NaN for what cannot be told."""
+
+    def __call__(self, arch: Architecture, wanted: Collection[int] | None = None, /) -> tuple[float, ...]:
+        """Return them; it raises nothing.
+
+        Args:
+            wanted: indices of those that are looked at: some take ten times as long as others. None: all.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,25 @@ def test_no_architecture_is_asked_twice():
     assert proxies.of([]).shape == (0, 1)
 
 
+def test_only_what_is_wanted_is_asked_for():
+    asked = []
+
+    def describe(arch, wanted=None):
+        asked.append(None if wanted is None else list(wanted))
+        return (1.0, 2.0, 3.0) if wanted is None else tuple(float(k + 1) if k in wanted else math.nan for k in range(3))
+
+    first, second = drawn(20)[:10], drawn(20)[10:]
+    proxies = Proxies(describe)
+    proxies.scale(first)
+    assert asked == [None] * 10
+    assert np.isnan(proxies.of(second, [1])).tolist() == [[True, False, True]] * 10
+    assert asked[10:] == [[1]] * 10
+    proxies.of(second, [1])
+    assert len(asked) == 20, "known"
+    assert not np.isnan(proxies.of(second)).any()
+    assert asked[20:] == [None] * 10
+
+
 def test_each_belief_trusts_one_proxy_or_none():
     proxies = Proxies(lambda arch: (lot_of(arch), -lot_of(arch)))
     proxies.scale(drawn(10))
@@ -88,7 +107,7 @@ def test_proxies_of_different_lengths_are_refused():
 def test_few_are_asked_for(gated):
     asked = []
 
-    def describe(arch):
+    def describe(arch, wanted=None):
         asked.append(arch)
         return (lot_of(arch),)
 
@@ -101,12 +120,12 @@ def test_few_are_asked_for(gated):
 def test_proxies_that_say_nothing_change_nothing():
     plain = search(25, objectives=OBJECTIVES, gated=True)
     for nothing in (math.nan, 3.0):
-        same = search(25, objectives=OBJECTIVES, gated=True, describe=lambda arch, x=nothing: (x, x))
+        same = search(25, objectives=OBJECTIVES, gated=True, describe=lambda arch, _=None, x=nothing: (x, x))
         assert [o.arch for o in same] == [o.arch for o in plain]
 
 
 def test_without_proxies_none_is_asked_for():
-    def never(arch):
+    def never(arch, wanted=None):
         raise AssertionError(arch)
 
     found = search(15, objectives=OBJECTIVES, gated=True, describe=never, without="proxies")
@@ -121,7 +140,7 @@ def test_a_proxy_that_tells_the_loss_helps_and_a_lot_does_little_harm():
         return np.array([np.mean([o.losses[0] for o in run[10:]]) for run in runs])
 
     plain, right, wrong = (
-        mean_loss(describe) for describe in (None, lambda a: (loss_of(a), lot_of(a)), lambda a: (lot_of(a),))
+        mean_loss(describe) for describe in (None, lambda a, *_: (loss_of(a), lot_of(a)), lambda a, *_: (lot_of(a),))
     )
     spread = max(plain.std(), 1e-9)
     assert right.mean() < plain.mean()
@@ -130,7 +149,7 @@ def test_a_proxy_that_tells_the_loss_helps_and_a_lot_does_little_harm():
 
 @pytest.mark.parametrize("gated", [True, False])
 def test_the_same_history_and_proxies_the_same_proposal(gated):
-    describe = lambda arch: (lot_of(arch), loss_of(arch))  # noqa: E731
+    describe = lambda arch, *_: (lot_of(arch), loss_of(arch))  # noqa: E731
     first = search(20, objectives=OBJECTIVES, gated=gated, describe=describe)
     assert [o.arch for o in search(20, objectives=OBJECTIVES, gated=gated, describe=describe)] == [
         o.arch for o in first

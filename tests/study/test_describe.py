@@ -19,6 +19,7 @@ from nas.objectives import Measurement
 from nas.rng import torch_seed
 from nas.space import Architecture
 from nas.space.yaml import parse
+from nas.study import evaluate
 from nas.study.config import StudyConfig
 from nas.study.evaluate import Evaluator
 from nas.study.folder import RunFolder
@@ -57,8 +58,15 @@ def test_known_values(evaluator):
     assert all(more > less for more, less in zip(evaluator.describe(one_conv(64)), (flow, macs, n_params), strict=True))
 
 
-def test_networks_built_alike_are_described_once(evaluator):
-    assert evaluator.describe(one_conv(lr=0.3)) is evaluator.describe(one_conv(lr=0.1))
+def test_networks_built_alike_are_described_once_and_only_as_far_as_wanted(evaluator, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(evaluate, "synflow", lambda network, in_shape: looked_at.append(network) or 5.0)
+    known = evaluator.describe(one_conv(lr=0.3), [1, 2])
+    assert not looked_at
+    assert math.isnan(known[0])
+    assert evaluator.describe(one_conv(lr=0.1)) == (5.0, *known[1:])
+    assert evaluator.describe(one_conv(lr=0.3)) == (5.0, *known[1:])
+    assert len(looked_at) == 1
 
 
 def test_the_weights_are_those_of_the_study_whatever_was_drawn_before(evaluator, digits):
@@ -111,13 +119,14 @@ SPACE = TINY.replace("[4, 8, 64]", "{int: [4, 32]}").replace("[0.1, 0.3, 1.0e+12
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[tuple[Architecture, tuple[float, float, float]]]:
-    """Every architecture that a search asks about, and the answer."""
+def asked(monkeypatch) -> list[tuple[Architecture, tuple[int, ...], tuple[float, float, float]]]:
+    """Every architecture that a search asks about, what it wants to know, and the answer."""
     heard = []
 
-    def listening(self, arch):
-        heard.append((arch, describe(self, arch)))
-        return heard[-1][1]
+    def listening(self, arch, wanted=None):
+        told = describe(self, arch, wanted)
+        heard.append((arch, tuple(range(3) if wanted is None else wanted), told))
+        return told
 
     describe = Evaluator.describe
     monkeypatch.setattr(Evaluator, "describe", listening)
@@ -142,11 +151,11 @@ def test_the_same_seed_asks_the_same_and_tries_the_same(tmp_path, digits, asked,
         )
         records = study.search(trials=6).records
         runs.append((list(asked), [(r.arch, r.state, r.scores) for r in records]))
-    assert runs[0] == runs[1]
+    assert repr(runs[0]) == repr(runs[1]), "NaN too"
     described, tried = runs[0]
-    assert len({arch for arch, _ in described}) == len(described), "each once"
-    assert {arch for arch, _, _ in tried} & {arch for arch, _ in described}
-    assert all(math.isfinite(value) for _, told in described for value in told)
+    assert len({(arch, wanted) for arch, wanted, _ in described}) == len(described), "each once"
+    assert {arch for arch, _, _ in tried} & {arch for arch, _, _ in described}
+    assert all(math.isfinite(told[k]) for _, wanted, told in described for k in wanted)
 
 
 @pytest.mark.parametrize("sampler", ["evolution", "tpe(n_startup=3, without='proxies')"])

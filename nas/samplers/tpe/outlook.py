@@ -298,7 +298,9 @@ class Outlook:
         """Return features with the proxies behind them; of those trusted, what is not known is guessed."""
         if self.proxies is None:
             return features
-        told = np.full((len(features), len(self.proxies)), math.nan) if archs is None else self.proxies.of(archs)
+        told = np.full((len(features), len(self.proxies)), math.nan)
+        if archs is not None:
+            told = self.proxies.of(archs, self._trusted)
         for k in self._trusted:
             if (unknown := np.isnan(told[:, k])).any():
                 if k not in self._guesses:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class Proxies:
     the rest at one point. So what is beyond the 5 % and 95 % quantiles is drawn in to them.
 
     Args:
-        describe: tells them; it is asked once for an architecture.
+        describe: tells them; it is asked once for each of an architecture.
 
     Reference: Abdelfattah et al., ICLR 2021, https://arxiv.org/abs/2101.08134 (zero-cost proxies); White et al.,
     NeurIPS 2021, https://arxiv.org/abs/2104.01177 (beside the features of a predictor).
@@ -32,12 +33,13 @@ class Proxies:
 
     def __init__(self, describe: Describe) -> None:
         self._describe = describe
-        self._known: dict[Architecture, tuple[float, ...]] = {}
+        self._known: dict[Architecture, dict[int, float]] = {}
+        self._n = 0
         self._scale: tuple[np.ndarray, ...] | None = None
 
     def __len__(self) -> int:
         """Return how many there are; 0 before the scale is known."""
-        return 0 if self._scale is None else len(self._scale[0])
+        return 0 if self._scale is None else self._n
 
     @property
     def scaled(self) -> bool:
@@ -56,11 +58,15 @@ class Proxies:
                 centre[k], deviation[k] = drawn.mean(), drawn.std()
         self._scale = low, high, centre, np.where(deviation > 0, deviation, 1.0)
 
-    def of(self, archs: Sequence[Architecture]) -> np.ndarray:
-        """Return the proxies of architectures on the scale, (n, n_proxies); NaN where not known."""
+    def of(self, archs: Sequence[Architecture], wanted: Collection[int] | None = None) -> np.ndarray:
+        """Return the proxies of architectures on the scale, (n, n_proxies); NaN where not known, or not asked for.
+
+        Args:
+            wanted: indices of those that are asked for; None: all.
+        """
         assert self._scale is not None
         low, high, centre, deviation = self._scale
-        return (self._told(archs).clip(low, high) - centre) / deviation
+        return (self._told(archs, wanted).clip(low, high) - centre) / deviation
 
     def beliefs(self, start: np.ndarray) -> list[np.ndarray]:
         """Return what may be thought of groups of features before anything was seen, the proxies behind them.
@@ -79,12 +85,20 @@ class Proxies:
             weights[len(start) + k] = _WEIGHT
         return [nothing, *one]
 
-    def _told(self, archs: Sequence[Architecture]) -> np.ndarray:
-        told = [self._known.get(arch) for arch in archs]
-        for i, arch in enumerate(archs):
-            if told[i] is None:
-                told[i] = self._known[arch] = tuple(self._describe(arch))
-        widths = {len(row or ()) for row in told} or {len(self)}
-        if len(widths) > 1:
-            raise ValueError(f"describe: always as many proxies, got {sorted(widths)} of different architectures")
-        return np.array(told, dtype=float).reshape(len(archs), widths.pop())
+    def _told(self, archs: Sequence[Architecture], wanted: Collection[int] | None = None) -> np.ndarray:
+        for arch in archs:
+            known = self._known.setdefault(arch, {})
+            if wanted is None and (not known or len(known) < self._n):
+                told = tuple(self._describe(arch))
+                self._n = self._n or len(told)
+                if len(told) != self._n:
+                    both = sorted({self._n, len(told)})
+                    raise ValueError(f"describe: always as many proxies, got {both} of different architectures")
+                known.update(enumerate(told))
+            elif missing := [k for k in wanted or () if k not in known]:
+                told = self._describe(arch, missing)
+                known.update((k, told[k]) for k in missing)
+        found = np.full((len(archs), self._n), math.nan)
+        for k in range(self._n) if wanted is None else wanted:
+            found[:, k] = [self._known[arch][k] for arch in archs]
+        return found
