@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nas.measure.planned_macs import PlannedMacs
 from nas.measure.predict import LatencyPredictor
 from nas.objectives import Budget, Objective, Prices, is_latency
 from nas.samplers import Predicted
@@ -15,7 +16,7 @@ from nas.space import Architecture, Space
 
 
 class Screener:
-    """Predicts the latencies that a study asks for, on each target by itself.
+    """Predicts the latencies that a study asks for, on each target by itself, and counts multiply-adds.
 
     What it says decides which candidates are worth measuring, and nothing else: a candidate is measured before it is
     trained, and the measurement is what stands in the files.
@@ -33,6 +34,7 @@ class Screener:
         """The latencies that are predicted."""
         self._predictors = {name: LatencyPredictor(space, in_shape, n_outputs) for name in self.names}
         self._learned: set[Architecture] = set()
+        self._macs = PlannedMacs(space, in_shape, n_outputs) if "macs" in names else None
 
     def learn(self, arch: Architecture, prices: Prices) -> None:
         """Take over what was measured of an architecture, once."""
@@ -57,4 +59,13 @@ class Screener:
                 mean, unsure[:, i] = log_ms[budget.objective]
                 beyond = mean - math.log(budget.threshold())
                 excess[:, i] = beyond if budget.sense.startswith("<") else -beyond
+        if self._macs is not None:
+            macs = self._macs(archs)
+            for j in [j for j, objective in enumerate(self.objectives) if objective.name == "macs"]:
+                losses[:, j] = macs
+            for i, budget in enumerate(self.budgets):
+                if budget.objective == "macs":
+                    told = ~np.isnan(macs)
+                    excess[told, i] = [budget.excess(count) for count in macs[told].tolist()]
+                    unsure[told, i] = 0.0
         return Predicted(losses, excess, unsure)
