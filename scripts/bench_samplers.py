@@ -44,8 +44,6 @@ from sampler_tasks_aside import aside
 
 from nas.errors import NasError
 from nas.measure import describe
-from nas.measure.additive import NOISE, Additive
-from nas.measure.predict import LEAST, MOST
 from nas.records import write_json, write_text
 from nas.samplers import Observation, Predicted, Price, make_sampler
 from nas.space import Architecture, Categorical, Integer, Slot
@@ -63,7 +61,6 @@ TPES = tuple(name for name, (cls, _) in PEERS.items() if cls == "TPESampler")
 GATE = " +gate"
 DEFAULT = ("tpe", "random", *PEERS)
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
-LOG_NS_PER_MS = math.log(1e6)
 MOST_FORBIDDEN = 50
 MOST_BARREN = 10_000
 """Proposals in a row that are over budget, after which a run gives up."""
@@ -101,14 +98,13 @@ class Ours:
     def __init__(self, task: Task, spec: str, seed: int, *, tell_cost: bool = False) -> None:
         gated = task.limited is not None or any(task.cheap)
         told = self.describe if task.proxies else None
-        screen = self.screen if gated and (task.counted or task.work is not None) else None
+        screen = self.screen if task.counted else None
         self.sampler = make_sampler(spec, task.space, task.objectives, seed, gated=gated, describe=told, screen=screen)
         self.task, self.seed, self.tell_cost = task, seed, tell_cost
         self.seen: list[Observation] = []
         self.pending: dict[int, Architecture] = {}
         self.prices: dict[Architecture, Price] = {}
         self.proxies: dict[Architecture, tuple[float, ...]] = {}
-        self.predictor: tuple[int, Additive] | None = None
         self.cpu_seconds = self.price_seconds = 0.0
         self.suggestions = self.priced = 0
 
@@ -142,36 +138,10 @@ class Ours:
         return self.prices[arch]
 
     def screen(self, archs: Sequence[Architecture]) -> Predicted:
-        """Predict prices as a study does: counts as they are, latencies after those that were priced."""
-        started, task = time.process_time(), self.task
-        n_budgets = 0 if task.limited is None else 1
-        losses, excess, unsure = (np.full((len(archs), n), math.nan) for n in (len(task.cheap), n_budgets, n_budgets))
-        if task.counted:
-            losses[:, 1] = [10 ** task.losses(arch)[1] for arch in archs]
-        elif len(self.prices) >= LEAST:
-            assert task.work is not None
-            log_ns, deviation = self._latencies().predict([task.work(arch) for arch in archs])
-            log_ms = log_ns - LOG_NS_PER_MS
-            if task.limited is None:
-                losses[:, 1] = np.exp(log_ms)
-            else:
-                excess[:, 0], unsure[:, 0] = log_ms - task.scale[1] * math.log(10), deviation
+        started, losses = time.process_time(), np.full((len(archs), len(self.task.cheap)), math.nan)
+        losses[:, 1] = [10 ** self.task.losses(arch)[1] for arch in archs]
         self.price_seconds += time.process_time() - started
-        return Predicted(losses, excess, unsure)
-
-    def _latencies(self) -> Additive:
-        """Return the predictor of latencies, learned anew when a twentieth more was priced."""
-        if self.predictor is None or len(self.prices) > 1.05 * self.predictor[0]:
-            task, learned = self.task, list(self.prices.items())[-MOST:]
-            assert task.work is not None
-            if task.limited is None:
-                log_ms = [math.log(price.losses[1] or math.nan) for _, price in learned]
-            else:
-                log_ms = [price.excess[0] + task.scale[1] * math.log(10) for _, price in learned]
-            log_ns, noise = [x + LOG_NS_PER_MS for x in log_ms], [NOISE] * len(learned)
-            fitted = Additive.fit([task.work(arch) for arch, _ in learned], log_ns, noise)
-            self.predictor = len(self.prices), fitted
-        return self.predictor[1]
+        return Predicted(losses, np.zeros((len(archs), 0)), np.zeros((len(archs), 0)))
 
     def describe(self, arch: Architecture, wanted: Collection[int] | None = None) -> tuple[float, ...]:
         started = time.process_time()

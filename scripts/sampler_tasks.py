@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,9 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.blocks.operations import Operation, over
-from nas.measure.additive import Work
-from nas.measure.terms import Term, terms
 from nas.objectives import Objective
 from nas.pareto import hypervolume, non_dominated
 from nas.rng import generator
@@ -46,9 +42,7 @@ class Task:
         seconds: architecture -> simulated training time.
         told: architecture -> losses told instead of the noise-free ones, before noise.
         proxies: architecture -> what is known of the untrained network; None where there is none.
-        work: architecture -> what its network does, by term, where a latency is a price (the second loss, or what is
-            limited): a predictor learns how long each takes from what was priced. None: nobody can tell.
-        counted: whether the second loss is a count, which anybody can tell of an architecture.
+        counted: whether the second loss is a count, which a study knows of every candidate.
         group: what the task is reported with.
     """
 
@@ -61,7 +55,6 @@ class Task:
     seconds: Callable[[Architecture], float] = lambda arch: 1.0
     told: Callable[[Architecture], tuple[float, ...]] | None = None
     proxies: Callable[[Architecture], tuple[float, ...]] | None = None
-    work: Callable[[Architecture], Work] | None = None
     counted: bool = False
     listed: Callable[[], np.ndarray] | None = None
     """All noise-free losses there are, where they can be listed."""
@@ -148,27 +141,6 @@ def _synflow(table: str) -> np.ndarray:
         return file[table].astype(float)
 
 
-_STAGES = ((16, 32), (32, 16), (64, 8))
-"""Channels and side of the maps of NAS-Bench-201; each stage has five cells."""
-
-
-def _cells(ops: Sequence[str]) -> dict[Term, float]:
-    """Return what fifteen cells with these six operations do; what all networks share is one term."""
-    total: dict[Term, float] = defaultdict(float, {("network", "node"): 1.0})
-    for channels, side in _STAGES:
-        shape, at = (channels, side, side), (side, side)
-        for op in ops:
-            done = [] if op == "none" else [over("add", shape)]
-            if op.startswith("nor_conv"):
-                done += [over("relu", shape), Operation("conv", channels, channels, at, at, int(op[-1]))]
-            elif op.startswith("avg_pool"):
-                done.append(Operation("avgpool", channels, channels, at, at, 3))
-            for operation in done:
-                for term, amount in terms(operation).items():
-                    total[term] += 5 * amount
-    return total
-
-
 def nasbench201(data: str, device: str, *, group: str, priced: bool = True, with_cost: bool = True) -> Task:
     """NAS-Bench-201 (Dong & Yang, ICLR 2020): error of a cell of six edges against latency measured on a device.
 
@@ -204,7 +176,6 @@ def nasbench201(data: str, device: str, *, group: str, priced: bool = True, with
         cheap=(False, priced) if with_cost else (False,),
         noise=(0.0, 0.005) if with_cost else (0.0,),
         proxies=proxies if priced else None,
-        work=(lambda arch: _cells([str(arch.values[edge]) for edge in edges])) if priced and with_cost else None,
         listed=lambda: np.stack([test, cost], axis=1) if with_cost else test[:, None],
         group=group,
     )
@@ -306,7 +277,6 @@ class _Net:
     params: float
     macs: float
     seconds: float
-    work: Work
 
 
 def mixed_surface(arch: Architecture) -> _Net:
@@ -319,15 +289,13 @@ def mixed_surface(arch: Architecture) -> _Net:
     n = int(v["body.repeat"])
     length, channels, latency, params, capacity, previous = 64.0, 12.0, 0.2, 0.0, 0.0, ""
     depth_cost, jumps, n_attention, n_recurrent = 0.0, 0.0, 0, 0
-    slow_macs = total_macs = 0.0
-    work: dict[Term, float] = defaultdict(float, {("network", "node"): 1.0})
+    work = total_macs = 0.0
     for i in range(n):
         at, kind = i / max(n - 1, 1), str(v[f"body.{i}"])
         p = f"body.{i}.{kind}."
         if kind == "pool":
             length = max(length / int(v[p + "size"]), 2.0)
             latency += 0.01
-            work[kind, "node"] += 1
             capacity += 0.10 if previous == "conv" else -0.05
             previous = kind
             continue
@@ -362,9 +330,7 @@ def mixed_surface(arch: Architecture) -> _Net:
         jumps += abs(math.log2(width / channels)) - 1.0 if abs(math.log2(width / channels)) > 1.0 else 0.0
         capacity += gain * math.log2(1 + width / 8) / (1 + 0.25 * i)
         latency += 0.015 + macs * slow / 4e6
-        work[kind, "node"] += 1
-        work[kind, "macs"] += macs
-        slow_macs += macs * slow
+        work += macs * slow
         total_macs += macs
         params += weights
         channels, previous = width, kind
@@ -391,8 +357,8 @@ def mixed_surface(arch: Architecture) -> _Net:
     quality = capacity / (2.5 + 0.0) - depth_cost - 0.12 * jumps / n
     hurt = lr_cost + decay_cost + mixed + schedule + inner + overfit
     accuracy = 0.95 * (1 - math.exp(-max(quality, 0.02))) * trained**0.5 * math.exp(-hurt)
-    seconds = 0.5 + epochs * slow_macs * 2000 / 2e10 * (64 / int(v["training.batch_size"])) ** 0.3
-    return _Net(1 - accuracy, latency, params + 1000.0, total_macs + 1000.0, seconds, work)
+    seconds = 0.5 + epochs * work * 2000 / 2e10 * (64 / int(v["training.batch_size"])) ** 0.3
+    return _Net(1 - accuracy, latency, params + 1000.0, total_macs + 1000.0, seconds)
 
 
 def mixed_proxies(arch: Architecture) -> tuple[float, ...]:
@@ -417,7 +383,6 @@ def mixed(*, budget: bool, group: str, priced: bool = True) -> Task:
         limited=(lambda arch: math.log10(mixed_surface(arch).latency_ms)) if budget else None,
         seconds=lambda arch: mixed_surface(arch).seconds,
         proxies=mixed_proxies if priced else None,
-        work=(lambda arch: mixed_surface(arch).work) if priced else None,
         group=group,
     )
 

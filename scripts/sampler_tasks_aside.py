@@ -7,7 +7,6 @@ blocks is a formula); and flat spaces without a repeat. Reading the surfaces bef
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -15,8 +14,6 @@ from functools import cache, lru_cache
 import numpy as np
 from sampler_tasks import DATA, Task, nasbench201
 
-from nas.measure.additive import Work
-from nas.measure.terms import Term
 from nas.rng import generator
 from nas.space import Architecture, Categorical, Choice, Float, Group, Integer, Repeat, Scalar, Slot, Space, When
 from nas.space.conditions import parse_conditions, parse_forbidden
@@ -127,7 +124,6 @@ class _Net:
     params: float
     macs: float
     seconds: float
-    work: Work
 
 
 _Known = tuple[float, float]
@@ -221,7 +217,6 @@ class _Stages:
         resolution = 32.0 / float(v["stem.patch"])
         latency, params, capacity = 0.05 + 0.4e-3 * channels * (resolution / 16) ** 2, 48.0 * channels, 0.0
         macs = params * resolution**2
-        work: dict[Term, float] = defaultdict(float, {("network", "node"): 1.0, ("stem", "macs"): macs})
         for s in range(int(v["body.repeat"])):
             stage = f"body.{s}."
             width = float(v[stage + "width"])
@@ -257,8 +252,6 @@ class _Stages:
                 latency += 0.03 + layer * 1e-7 * (1.0 if width % 32 == 0 else 1.2)
                 params += weights + 4 * width
                 macs += weights * resolution**2 * spread
-                work[kind, "node"] += 1
-                work[kind, "macs"] += weights * resolution**2 * spread
                 capacity += share * math.log2(1 + width / 16) * (1 + 0.15 * math.log(inner))
                 channels, kind_before = width, kind
             capacity += 0.25 * math.log2(max(resolution, 2.0)) / (s + 1)
@@ -276,7 +269,7 @@ class _Stages:
         error = 0.05 + 0.85 / (1 + math.exp(0.5 * (quality - 1.8)))
         epochs = int(v["training.epochs"])
         seconds = 1.0 + 0.8 * epochs * latency**0.7 * (256 / float(v["training.batch_size"])) ** 0.35
-        return _Net(error, latency, params, macs, seconds, work)
+        return _Net(error, latency, params, macs, seconds)
 
     def _lost(self, v: dict[str, Scalar], n: int, params: float, n_by_kind: dict[str, int]) -> float:
         """Return what learning rate, length and regularisation of the training take from quality."""
@@ -342,7 +335,6 @@ def stages(name: str, *, prices: tuple[str, ...], told_before: bool = True, budg
         limited=(lambda arch: math.log10(net(arch).latency_ms)) if budget else None,
         seconds=lambda arch: net(arch).seconds,
         proxies=proxies if told_before else None,
-        work=(lambda arch: net(arch).work) if told_before and (budget or "latency_ms" in prices) else None,
         group=GROUP,
     )
 

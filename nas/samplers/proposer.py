@@ -65,14 +65,6 @@ class Predicted:
     excess: np.ndarray
     unsure: np.ndarray
 
-    def all_of(self, cheap: np.ndarray) -> np.ndarray:
-        """Return of which architectures everything that is priced is predicted, (n,).
-
-        Args:
-            cheap: (n_objectives,) of bool: whether an objective is a price.
-        """
-        return np.isfinite(self.losses[:, cheap]).all(axis=1) & np.isfinite(self.excess).all(axis=1)
-
     def at(self, indices: np.ndarray) -> Predicted:
         """Return those of some of the architectures."""
         return Predicted(self.losses[indices], self.excess[indices], self.unsure[indices])

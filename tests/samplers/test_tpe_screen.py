@@ -70,46 +70,6 @@ def test_a_wrong_prediction_does_no_more_than_waste_measurements():
     assert len(chosen) == 3
 
 
-def measured(screen, n=12):
-    """Return how many candidates were priced for each of some proposals, and what was proposed."""
-    counts, chosen = [], []
-    for seed in range(n):
-        sampler = TPE(NET, OBJECTIVES, gated=True, screen=screen, explore=0.0, without="survey")
-        asked = []
-
-        def price(arch, asked=asked):
-            asked.append(arch)
-            return Price((None, told(arch, 0).losses[1]), 0.0)
-
-        chosen.append(sampler.propose([told(o.arch, o.number) for o in history(40)], [], price, generator(seed, "few")))
-        counts.append(len(asked))
-    return counts, chosen
-
-
-def factor(of):
-    """Return a screen that predicts latencies times a factor, and no budget, since there is none."""
-
-    def screen(archs):
-        losses = np.array([[math.nan, told(arch, 0).losses[1] * of(arch)] for arch in archs])
-        return Predicted(losses, np.zeros((len(archs), 0)), np.zeros((len(archs), 0)))
-
-    return screen
-
-
-def test_where_all_prices_are_predicted_only_what_may_be_best_is_measured():
-    exact, chosen = measured(factor(lambda arch: 1.0))
-    assert exact == [1] * len(exact), "what is predicted best is best"
-    assert all(n == MOST_PRICED for n in measured(ignorant_of_prices)[0])
-    hopeful, others = measured(factor(lambda arch: 0.5 if int(arch.fingerprint()[:8], 16) % 2 else 1.0))
-    assert np.mean(hopeful) > 1.5, "one that was predicted too low is measured, and another one after it"
-    assert max(hopeful) <= MOST_PRICED
-    assert len(chosen) == len(others)
-
-
-def ignorant_of_prices(archs):
-    return Predicted(np.full((len(archs), 2), math.nan), np.zeros((len(archs), 0)), np.zeros((len(archs), 0)))
-
-
 def test_every_candidate_is_looked_at_once_and_who_knows_nothing_changes_nothing():
     looked = []
 

@@ -61,8 +61,7 @@ class TPE:
     5. Takes the one of the largest expected gain in hypervolume (`Gain`), times the probability that it keeps the
        budgets, times (l / g)^ratio of the densities, times what experts believe (`Belief`), over its predicted training
        time to the power of `thrift`. The five most promising are priced first, and judged by their prices as they are;
-       none over a budget is returned while one of the five keeps it. Where `screen` tells all prices of a candidate,
-       it is priced only if it is predicted to be better than the best that was.
+       none over a budget is returned while one of the five keeps it.
 
     What is pending is believed to end as predicted, so that workers side by side spread out. Evidence from elsewhere
     (a cheaper fidelity, an earlier study) enters the regression as far as it agrees with the trials. Nothing is
@@ -273,26 +272,23 @@ class TPE:
         if outlook.asks and (described := list(islice(fresh, MOST_DESCRIBED))):
             at = np.array([i for i, _ in described])
             rows, bonus = rows[at], bonus[at]
-            predicted = predicted and predicted.at(at)
-            expected = outlook.expect(rows, [arch for _, arch in described], predicted)
+            expected = outlook.expect(rows, [arch for _, arch in described], predicted and predicted.at(at))
             promised = promise(expected, bonus)
             fresh = ((i, described[i][1]) for i in np.argsort(-promised, kind="stable"))
         if not self.gated:
             return next((arch for _, arch in fresh), None) or self.fresh.draw(taken, rng)
-        foretold = np.zeros(len(rows), dtype=bool) if predicted is None else predicted.all_of(self.cheap)
-        chosen: tuple[tuple[float, float], Architecture] | None = None
-        for i, arch in islice(fresh, MOST_PRICED):
-            if chosen is not None and foretold[i] and chosen[0] <= (0.0, -promised[i]):
-                break  # better, as its price is known, than this one as it is predicted, and than all behind it
-            known, one = price(arch), slice(i, i + 1)
-            judged = promised[i]
-            if self.without not in ("regression", "prices"):
-                worth = gain.expected(outlook.known([known.losses], expected.gain[one]), expected.deviation[one])[0]
-                seconds = math.log(known.cost) if known.cost else expected.log_seconds[i]
-                judged = math.log(worth + _TINY) + bonus[i] - self.thrift * seconds
-            if chosen is None or (known.violation, -judged) < chosen[0]:
-                chosen = (known.violation, -judged), arch
-        return self._first([], taken, price, rng) if chosen is None else chosen[1]
+        few = list(islice(fresh, MOST_PRICED))
+        if not few:
+            return self._first([], taken, price, rng)
+        known = [price(arch) for _, arch in few]
+        at = np.array([i for i, _ in few])
+        judged = promised[at]
+        if self.without not in ("regression", "prices"):
+            worth = gain.expected(outlook.known([p.losses for p in known], expected.gain[at]), expected.deviation[at])
+            told = np.array([math.log(p.cost) if p.cost else math.nan for p in known])
+            seconds = np.where(np.isnan(told), expected.log_seconds[at], told)
+            judged = np.log(worth + _TINY) + bonus[at] - self.thrift * seconds
+        return few[min(range(len(few)), key=lambda k: (known[k].violation, -judged[k]))][1]
 
     def _bonus(self, rows: np.ndarray, densities: Densities) -> np.ndarray:
         """Return what is known of architectures besides their gain, as logarithms to be added, (n,)."""
