@@ -87,7 +87,7 @@ def main() -> None:
     seconds = {"search": searched_s, "all": time.monotonic() - began}
     write_json(
         Path(run) / "ours.json",
-        {"settings": vars(given), "seconds": seconds, "members": trained, "machine": describe()},
+        {"settings": vars(given) | {"out": Path(run).name}, "seconds": seconds, "members": trained, "machine": describe()},
     )
     print(f"{seconds['all']:.0f} s; {len(trained)} files in {run}/exports")
 
