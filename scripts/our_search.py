@@ -85,9 +85,10 @@ def main() -> None:
     ]
     nas("export", run, *(word for one in trained for word in ("--pick", f"trial:{one['trial']}")))
     seconds = {"search": searched_s, "all": time.monotonic() - began}
+    settings = vars(given) | {"out": Path(run).name}
     write_json(
         Path(run) / "ours.json",
-        {"settings": vars(given) | {"out": Path(run).name}, "seconds": seconds, "members": trained, "machine": describe()},
+        {"settings": settings, "seconds": seconds, "members": trained, "machine": describe()},
     )
     print(f"{seconds['all']:.0f} s; {len(trained)} files in {run}/exports")
 
