@@ -61,11 +61,12 @@ class Screener:
                 excess[:, i] = beyond if budget.sense.startswith("<") else -beyond
         if self._macs is not None:
             macs = self._macs(archs)
-            for j in [j for j, objective in enumerate(self.objectives) if objective.name == "macs"]:
-                losses[:, j] = macs
+            known = ~np.isnan(macs)
+            for j, objective in enumerate(self.objectives):
+                if objective.name == "macs":
+                    losses[:, j] = macs
             for i, budget in enumerate(self.budgets):
                 if budget.objective == "macs":
-                    told = ~np.isnan(macs)
-                    excess[told, i] = [budget.excess(count) for count in macs[told].tolist()]
-                    unsure[told, i] = 0.0
+                    excess[known, i] = [budget.excess(count) for count in macs[known].tolist()]
+                    unsure[known, i] = 0.0
         return Predicted(losses, excess, unsure)

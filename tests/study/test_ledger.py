@@ -11,6 +11,7 @@ from nas.records import TrialRecord
 from nas.space import Architecture
 from nas.study.front import front_numbers
 from nas.study.ledger import Ledger, full_seconds, was_trained
+from nas.study.promote import next_to_promote
 
 OBJECTIVES = [parse_objective("accuracy"), parse_objective("n_params")]
 SHARES = (1 / 9, 1 / 3, 1.0)
@@ -87,6 +88,15 @@ def test_where_trials_stand_is_what_they_had_at_each_rung():
         (2, 0): (-0.4, False, False),
         (2, 1): (-0.85, False, False),
     }
+
+
+def test_what_is_barred_stands_at_infinity_and_takes_no_place():
+    book = ledger()
+    book.take_all([trial(n, [0.9 - 0.1 * n]) for n in range(3)])
+    assert next_to_promote(book.standings()) == 0
+    assert next_to_promote(book.standings(at_work=[0])) is None, "its place is taken"
+    assert next_to_promote(book.standings(barred=[0])) == 1
+    assert {s.losses for s in book.standings(barred=[0]) if s.number == 0} == {(math.inf, math.inf)}
 
 
 def test_what_was_stopped_is_told_as_it_is_expected_to_end():

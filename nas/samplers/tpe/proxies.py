@@ -88,7 +88,7 @@ class Proxies:
     def _told(self, archs: Sequence[Architecture], wanted: Collection[int] | None = None) -> np.ndarray:
         for arch in archs:
             known = self._known.setdefault(arch, {})
-            if wanted is None and (not known or len(known) < self._n):
+            if wanted is None and (not known or len(known) < self._n):  # how many there are, the first answer says
                 told = tuple(self._describe(arch))
                 self._n = self._n or len(told)
                 if len(told) != self._n:
