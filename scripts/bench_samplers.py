@@ -9,8 +9,8 @@
 `overhead` measures CPU time and memory of a suggestion after many trials, and writes results/samplers/overhead.json.
 
 A sampler is written as for `nas search` ('tpe', 'tpe(explore=0.1)', 'evolution'), or 'peer:NAME': then Optuna runs in
-its own ask-and-tell loop, as its users write it. Nothing can be said to it before an evaluation, so duplicates and
-trials over budget are evaluations, the latter with their excess as constraint. 'peer:NAME +gate' is told what is over
+its own ask-and-tell loop, as its users write it: duplicates and trials over budget are evaluations, the latter with
+their excess as constraint. 'peer:NAME +gate' is told what is over
 budget as pruned, with the constraint, and not charged for it. Ours are charged for what is trained: a candidate over
 budget was priced alone. It comes back as an observation, and prices are counted.
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import heapq
 import json
 import math
@@ -34,6 +35,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -304,6 +306,7 @@ def search(task: Task, job: Job) -> Row:
         "priced": round(asked.priced / asked.suggestions, 2),
         "described": round(asked.described / asked.suggestions, 2),
         "duplicates": len(evaluated) - len(set(evaluated)),
+        "code": "" if job.sampler.startswith("peer:") else code(),
     }
 
 
@@ -415,6 +418,17 @@ def is_there(job: Job, stored: Iterable[Row]) -> bool:
         if same and (row["n"] == job.n or (row["n"] > job.n and job.pending == 1 and not row["time"])):
             return True
     return False
+
+
+@cache
+def code() -> str:
+    """Return 8 hex digits that change with the source of the samplers: runs of several versions are told apart."""
+    import nas.samplers
+
+    total = hashlib.sha256()
+    for path in sorted(Path(nas.samplers.__file__).parent.rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:8]
 
 
 def machine() -> Row:

@@ -10,7 +10,7 @@
 
 Each writes results/training/NAME.csv (what was read) and NAME.json (the figures made of it, the settings, the machine),
 after every step: it can be interrupted, and goes on where it was. Nothing else should run on the machine meanwhile.
-With the settings as they are: 20 minutes (throughput), 10 (rungs), 10 (tune), 40 (recipe), 12 (parallel), 90
+With the settings as they are: 20 minutes (throughput), 10 (rungs), 10 (tune), 40 (recipe), 12 (parallel), 50
 (multifidelity); --minutes says how much of that now. Fashion-MNIST and SpokenDigits lie in `data`, or where
 NAS_TEST_DATA says.
 """
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ import training_runs as runs
 from book import Book, run_commands, steps
 from training_figures import OURS
 from training_nets import CNNS, NETS
-from training_search import Asked, available, trace, watch, work_done
+from training_search import Asked, available, data_of, trace, watch, work_done
 
 FOLDER = Path("results/training")
 Row = dict[str, Any]
@@ -164,23 +164,33 @@ def parallel(args: argparse.Namespace, folder: Path) -> None:
 
 
 def multifidelity(args: argparse.Namespace, folder: Path) -> None:
-    """Search with rungs and without, in turns, and note when the front of full trainings grew."""
+    """Search with rungs and without, side by side on a core each, and note when the front of full trainings grew."""
     limits = {"digits": args.digits, "spoken_digits": args.spoken, "fashion_mnist": args.fashion}
-    settings = {"workers": args.workers, "seconds": limits}
-    book = Book(args.out, "multifidelity", settings, args.fresh)
+    book = Book(args.out, "multifidelity", {"workers": 1, "side_by_side": 2, "seconds": limits}, args.fresh)
     n_seeds = {"digits": args.seeds, "spoken_digits": args.seeds, "fashion_mnist": max(1, args.seeds // 2)}
     jobs = [
-        (data, seed, rungs_)
+        (data, seed)
         for data in available(args.data)
         for seed in range(n_seeds[data])
-        for rungs_ in (("none", "auto") if seed % 2 == 0 else ("auto", "none"))
-        if not book.has(data=data, seed=seed, rungs=rungs_)
+        if not book.has(data=data, seed=seed)
     ]
-    for data, seed, rungs_ in steps(jobs, args.minutes):
-        asked = Asked(data, seed, limits[data], ("--workers", str(args.workers), "--rung", rungs_))
-        key = {"data": data, "rungs": rungs_, "seed": seed}
-        found = trace(asked, folder / f"{data}-{seed}-{rungs_}", folder)
-        book.add({**key, "seconds": when, "hypervolume": volume} for when, volume in found)
+    with ThreadPoolExecutor(2) as pool:
+        for data, seed in steps(jobs, args.minutes):
+            data_of(data, folder)  # written once, by nobody but us
+            searches = {
+                rungs_: pool.submit(
+                    trace,
+                    Asked(data, seed, limits[data], ("--workers", "1", "--rung", rungs_)),
+                    folder / f"{data}-{seed}-{rungs_}",
+                    folder,
+                )
+                for rungs_ in ("none", "auto")
+            }
+            book.add(
+                {"data": data, "rungs": rungs_, "seed": seed, "seconds": when, "hypervolume": volume}
+                for rungs_, found in searches.items()
+                for when, volume in found.result()
+            )
     book.close(figures.multifidelity(book.rows))
 
 
@@ -203,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             recipe: {"seconds": 240.0, "seeds": 2},
             parallel: {"seconds": 60.0, "repeats": 3, "sampler": "tpe", "data": ["digits", "fashion_mnist"]},
             multifidelity: {
-                **{"seeds": 5, "workers": 2, "digits": 120.0, "spoken": 240.0, "fashion": 600.0},
+                **{"seeds": 5, "digits": 120.0, "spoken": 240.0, "fashion": 600.0},
                 **{"data": list(figures.BOXES)},
             },
             report: {},

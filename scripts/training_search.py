@@ -80,7 +80,7 @@ def watch(asked: Asked, out: Path, scratch: Path) -> Iterator[tuple[float, list[
     Raises:
         SystemExit: it failed, with what it said.
     """
-    call, log = asked.command(out, scratch), scratch / "search.log"
+    call, log = asked.command(out, scratch), scratch / f"{out.name}.log"
     trials, seen, begun = out / "trials.csv", None, time.monotonic()
     with log.open("w") as said, subprocess.Popen(call, stdout=said, stderr=said, env=environment()) as process:
         try:

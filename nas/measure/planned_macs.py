@@ -28,7 +28,7 @@ class PlannedMacs:
     """
 
     def __init__(self, space: Space, in_shape: Shape, n_outputs: int) -> None:
-        self.space, self._unbuilt = space, Unbuilt(in_shape, n_outputs)
+        self.space, self._unbuilt = space, Unbuilt(in_shape, n_outputs, _macs)
 
     def __call__(self, archs: Sequence[Architecture]) -> np.ndarray:
         """Return the multiply-adds of one sample, (n,); NaN where an architecture cannot be built."""
@@ -36,7 +36,7 @@ class PlannedMacs:
 
     def _count(self, arch: Architecture) -> float:
         try:
-            total = self._unbuilt.total(self.space.resolve(arch), _macs)
+            total = self._unbuilt.total(self.space.resolve(arch))
         except NasError:
             return math.nan
         return sum(amount for (_, work), amount in total.items() if work == "macs")

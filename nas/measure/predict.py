@@ -25,8 +25,8 @@ LEAST = 8
 MOST = 400
 """How many measurements are looked at, the latest: what a fit costs grows with them."""
 
-_MOST_BUILT = 10_000
-"""How many blocks that had to be built are remembered."""
+_MOST_KNOWN = 10_000
+"""Of how many parts the works are remembered."""
 
 _NS_PER_MS = 1e6
 
@@ -52,7 +52,7 @@ class LatencyPredictor:
 
     def __init__(self, space: Space, in_shape: Shape, n_outputs: int) -> None:
         self.space = space
-        self._unbuilt = Unbuilt(in_shape, n_outputs)
+        self._unbuilt = Unbuilt(in_shape, n_outputs, lambda operations, _: map(terms, operations))
         self._works: list[Work] = []
         self._log_ns: list[float] = []
         self._noise: list[float] = []
@@ -102,7 +102,7 @@ class LatencyPredictor:
             SpaceError: it is of another space.
         """
         tree = self.space.resolve(arch)
-        total = self._unbuilt.total(tree, lambda operations, _: map(terms, operations))
+        total = self._unbuilt.total(tree)
         total["network", "node"] = 1.0
         deploy = tree.get("deploy")
         precision = deploy.get("precision", "fp32") if isinstance(deploy, dict) else "fp32"
@@ -119,53 +119,58 @@ class LatencyPredictor:
 class Unbuilt:
     """Amounts of work in networks that are not built.
 
-    A part of one's own without a plan is built, once for each shape it meets; no module is kept.
+    A part of one's own without a plan is built; no module is kept. Of each part and shape the works are remembered:
+    hundreds of candidates are made of a few dozen of them.
 
     Args:
         in_shape: of one sample, without the batch axis.
+        of: the works of a part's operations, from them and its config; a change of layout has none.
+        of_built: the same of what was built, from its "node" (layers), "macs", "moved" and "weights".
     """
 
-    def __init__(self, in_shape: Shape, n_outputs: int) -> None:
-        self.in_shape, self.n_outputs = in_shape, n_outputs
-        self._built: dict[Any, tuple[Shape, Work]] = {}
-
-    def total(
+    def __init__(
         self,
-        tree: dict[str, Tree],
+        in_shape: Shape,
+        n_outputs: int,
         of: Callable[[Sequence[Operation], Any], Iterable[Work]],
         of_built: Callable[[Work], Work] = lambda work: work,
-    ) -> dict[Term, float]:
+    ) -> None:
+        self.in_shape, self.n_outputs = in_shape, n_outputs
+        self._of, self._of_built = of, of_built
+        self._known: dict[Any, tuple[Shape, Work]] = {}
+
+    def total(self, tree: dict[str, Tree]) -> dict[Term, float]:
         """Return the sum over the parts of a resolved tree.
 
-        Args:
-            of: the works of a part's operations, from them and its config; a change of layout has none.
-            of_built: the same of what was built, from its "node" (layers), "macs", "moved" and "weights".
         Raises:
             BuildError: it cannot be built.
         """
         total: dict[Term, float] = defaultdict(float)
 
         def make(part: Any, *arguments: Any) -> Shape:
-            if "plan" in vars(part):  # an inherited one tells of the parent
-                out_shape, operations = part.plan(*arguments)
-                works = of(operations, arguments[-1] if hasattr(part, "Config") else None)
-            else:
-                out_shape, work = self._build(part, arguments)
-                works = (of_built(work),)
-            for work in works:
-                for term, amount in work.items():
-                    total[term] += amount
-            return cast(Shape, out_shape)
+            if (part, arguments) not in self._known:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known[part, arguments] = self._described(part, arguments)
+            out_shape, work = self._known[part, arguments]
+            for term, amount in work.items():
+                total[term] += amount
+            return out_shape
 
         walk_tree(tree, self.in_shape, self.n_outputs, make)
         return total
 
-    def _build(self, part: Any, arguments: tuple[Any, ...]) -> tuple[Shape, Work]:
-        if (part, arguments) not in self._built:
-            if len(self._built) >= _MOST_BUILT:
-                self._built.clear()
-            self._built[part, arguments] = _built(part, *arguments)
-        return self._built[part, arguments]
+    def _described(self, part: Any, arguments: tuple[Any, ...]) -> tuple[Shape, Work]:
+        """Return the shape that goes out of a part, and its amounts of work."""
+        if "plan" not in vars(part):  # an inherited one tells of the parent
+            out_shape, work = _built(part, *arguments)
+            return out_shape, self._of_built(work)
+        out_shape, operations = part.plan(*arguments)
+        total: dict[Term, float] = defaultdict(float)
+        for work in self._of(operations, arguments[-1] if hasattr(part, "Config") else None):
+            for term, amount in work.items():
+                total[term] += amount
+        return cast(Shape, out_shape), total
 
 
 def _built(part: Any, in_shape: Shape, *arguments: Any) -> tuple[Shape, Work]:

@@ -49,7 +49,7 @@ class TrainTimePredictor:
 
     def __init__(self, space: Space, in_shape: Shape, n_outputs: int) -> None:
         self.space, self.in_shape = space, in_shape
-        self._unbuilt = Unbuilt(in_shape, n_outputs)
+        self._unbuilt = Unbuilt(in_shape, n_outputs, part_terms, built_terms)
         self._works: list[Work] = []
         self._log_ns: list[float] = []
         self._noise: list[float] = []
@@ -110,7 +110,7 @@ class TrainTimePredictor:
         """
         tree = self.space.resolve(arch)
         training = tree.get("training")
-        total = self._unbuilt.total(tree, part_terms, built_terms)
+        total = self._unbuilt.total(tree)
         total.update(step_terms(math.prod(self.in_shape), _name(training, "augment", "none")))
         return per_sample(total, batch_size, _name(training, "optimizer", "adamw"))
 

@@ -59,7 +59,8 @@ def make_sampler(
         if option not in known:
             raise NasError(f"sampler {spec!r}: {did_you_mean('argument', option, known)}")
         usual = parameters[option].default
-        if type(options[option]) is not type(usual) and not (type(usual) is float and type(options[option]) is int):
+        alike = usual is None or type(options[option]) is type(usual)
+        if not alike and not (type(usual) is float and type(options[option]) is int):
             raise NasError(f"sampler {spec!r}: {option} is of type {type(usual).__name__}, got {options[option]!r}")
     if "seed" in known:
         options.setdefault("seed", seed)
@@ -89,7 +90,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, object]]:
         options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
     except SyntaxError as error:
         raise NasError(f"{wrong}: {error}") from None
-    except ValueError:
+    except (ValueError, TypeError):  # the latter: a dict with a list for a key
         raise NasError(f"{wrong}: values are numbers, True, False, or words in quotes") from None
     if None in options:
         raise NasError(wrong)

@@ -36,6 +36,11 @@ class Screener:
         self._learned: set[Architecture] = set()
         self._macs = PlannedMacs(space, in_shape, n_outputs) if "macs" in names else None
 
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything that it predicts or counts."""
+        return bool(self.names) or self._macs is not None
+
     def learn(self, arch: Architecture, prices: Prices) -> None:
         """Take over what was measured of an architecture, once."""
         if arch in self._learned:

@@ -198,7 +198,7 @@ def open_search(
             config.seed,
             gated=gated,
             describe=evaluator.describe,
-            screen=evaluator.screener if evaluator.screener.names else None,
+            screen=evaluator.screener if evaluator.screener.tells else None,
         )
         runs = _executor(config, task, folder, workers, place, address, lambda progress: search.told(progress))
         search = Search(

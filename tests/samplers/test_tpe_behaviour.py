@@ -24,6 +24,7 @@ from nas.rng import generator
 from nas.samplers import TPE, Observation, Price
 from nas.samplers.fresh import every
 from nas.samplers.proposer import MOST_PRICED
+from nas.samplers.tpe import sampler as sampler_module
 from nas.samplers.tpe.outlook import MOST_TRIALS
 from nas.space import Categorical, Choice, Float, Integer, Repeat, Space
 
@@ -317,6 +318,32 @@ def test_evidence_makes_the_first_proposals_better():
 def test_contradictory_evidence_is_got_over():
     lost = [best_misses(60, seed, start=hints(-1.0)) - best_misses(60, seed) for seed in range(5)]
     assert np.median(lost) <= 1.0  # one word of eight; drawing at random is four or five behind
+
+
+def test_what_failed_is_no_parent_however_cheap_it_was():
+    sampler = TPE(NET, TWO)
+    seen = [told(o.arch, i) for i, o in enumerate(random_trials(20))]
+    failed = [Observation(o.arch, "failed", (None, 0.01)) for o in random_trials(8, seed=5)]
+    sampler.history.update([*seen, *failed])
+    _, parents = sampler._good(sampler._outlook(()))
+    gone = {row.tobytes() for row in sampler.columns.of(o.arch for o in failed)}
+    assert len(parents)
+    assert not gone & {row.tobytes() for row in parents}
+
+
+def test_evidence_makes_no_more_of_the_trials_good(monkeypatch):
+    asked = []
+    real = sampler_module.best
+    monkeypatch.setattr(sampler_module, "best", lambda losses, k: (asked.append(k), real(losses, k))[1])
+    for start in ((), evidence(100)):
+        sampler = TPE(NET, TWO)
+        sampler.history.update([*start, *random_trials(20)])
+        sampler._good(sampler._outlook(()))
+    assert asked == [4, 4], "a tenth of the trials, and at least four"
+    sampler = TPE(NET, TWO)
+    sampler.history.update(evidence(100))
+    sampler._good(sampler._outlook(()))
+    assert asked[-1] == 10, "where there are no trials, evidence stands in for them"
 
 
 def test_of_two_equally_good_kinds_the_cheap_one_is_trained_more_often():

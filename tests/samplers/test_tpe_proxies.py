@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from tpe_cases import ACCURACY, LATENCY, NET, free, search, told
+from tpe_cases import ACCURACY, LATENCY, NET, free, random_trials, search, told
 
 from nas.rng import generator
 from nas.samplers.proposer import MOST_DESCRIBED, MOST_PRICED, N_SURVEYED
 from nas.samplers.tpe import TPE
+from nas.samplers.tpe.outlook import MOST_TRIALS
 from nas.samplers.tpe.proxies import Proxies
 
 OBJECTIVES = (ACCURACY, LATENCY)
@@ -159,3 +160,15 @@ def test_the_same_history_and_proxies_the_same_proposal(gated):
     for number in range(12, 20):
         rng = generator(0, "sampler", number)
         assert again.propose(first[:number], [], free(), rng) == first[number].arch
+
+
+def test_a_resumed_search_of_more_trials_than_are_looked_at_learns_the_same_of_its_proxies():
+    def describe(arch, *_):
+        return (loss_of(arch), math.nan if int(arch.fingerprint(), 16) % 5 == 0 else lot_of(arch))
+
+    start = random_trials(MOST_TRIALS + 20, seed=8)
+    seen = search(30, start=start, objectives=OBJECTIVES, gated=True, describe=describe)
+    for number in range(0, 30, 3):
+        again = TPE(NET, OBJECTIVES, gated=True, describe=describe)
+        arch = again.propose([*start, *seen[:number]], [], free(), generator(0, "sampler", number))
+        assert arch == seen[number].arch, f"the {number}th proposal is another"

@@ -8,13 +8,16 @@ from tpe_cases import ACCURACY, LATENCY, NET, told
 from nas.rng import generator
 from nas.samplers import TPE, Predicted, Price
 from nas.samplers.proposer import MOST_PRICED
+from nas.space import Categorical, Space
 
 OBJECTIVES = (ACCURACY, LATENCY)
 
+DISCRETE = Space(input="vector", root={"body": NET.root.fields["body"], "lr": Categorical((1e-3, 1e-2, 1e-1))})
 
-def history(n):
+
+def history(n, space):
     rng = np.random.default_rng(0)
-    return [told(NET.sample(rng), i, excess=(-1.0,)) for i in range(n)]
+    return [told(space.sample(rng), i, excess=(-1.0,)) for i in range(n)]
 
 
 def forbidden(arch):
@@ -22,11 +25,11 @@ def forbidden(arch):
     return int(arch.fingerprint()[:8], 16) % 3 != 0
 
 
-def proposals(screen, n=15):
+def proposals(screen, n=15, space=NET):
     """Return how many of the priced candidates broke the budget, and what was proposed."""
     broke, chosen = [], []
     for seed in range(n):
-        sampler = TPE(NET, OBJECTIVES, gated=True, screen=screen, explore=0.0, without="survey")
+        sampler = TPE(space, OBJECTIVES, gated=True, screen=screen, explore=0.0, without="survey")
         asked = []
 
         def price(arch, asked=asked):
@@ -34,7 +37,7 @@ def proposals(screen, n=15):
             over = 1.0 if forbidden(arch) else -1.0
             return Price((None, told(arch, 0).losses[1]), max(over, 0.0), (over,))
 
-        seen = [o for o in history(40) if not forbidden(o.arch)]
+        seen = [o for o in history(40, space) if not forbidden(o.arch)]
         chosen.append(sampler.propose(seen, [], price, generator(seed, "screen")))
         assert len(asked) <= MOST_PRICED
         broke.append(sum(map(forbidden, asked)))
@@ -65,9 +68,8 @@ def test_a_wrong_prediction_does_no_more_than_waste_measurements():
         found = knowing(archs)
         return Predicted(found.losses, -found.excess, found.unsure)
 
-    broke, chosen = proposals(wrong, n=3)
+    broke, _ = proposals(wrong, n=3)
     assert broke == 3 * MOST_PRICED, "it measures what it is told to"
-    assert len(chosen) == 3
 
 
 def test_every_candidate_is_looked_at_once_and_who_knows_nothing_changes_nothing():
@@ -77,6 +79,7 @@ def test_every_candidate_is_looked_at_once_and_who_knows_nothing_changes_nothing
         looked.append(len(archs))
         return ignorant(archs)
 
-    assert proposals(screen, n=3)[1] == proposals(ignorant, n=3)[1]
-    assert all(n > 100 for n in looked)
-    assert len(looked) == 3
+    # A space without ranges: within one, where in its cell a value lies is drawn for all candidates or for few.
+    assert proposals(screen, n=5, space=DISCRETE) == proposals(None, n=5, space=DISCRETE)
+    assert len(looked) == 5
+    assert all(n > 50 for n in looked)

@@ -77,6 +77,22 @@ def test_a_survey_of_what_cannot_be_kept_or_tells_nothing():
 # --- outlook
 
 
+def test_the_reference_comes_from_trials_whose_loss_is_a_number():
+    """An infinite loss is a usual penalty; ten of them first, and the regression was never fitted."""
+    seen = [dataclasses.replace(o, losses=(math.inf, o.losses[1])) for o in random_trials(12)]
+    seen += random_trials(30, seed=1)
+    found = outlook(seen).expect(COLUMNS.of([o.arch for o in seen[12:]]))
+    assert np.ptp(found.gain[:, 0]) > 0.1
+    true = [o.losses[0] for o in seen[12:]]
+    assert np.corrcoef(found.gain[:, 0], true)[0, 1] < -0.5
+
+
+def test_budgets_of_the_survey_count_before_any_trial_told_of_one():
+    found = outlook(random_trials(5), look=surveyed()).expect(COLUMNS.of([o.arch for o in random_trials(60, seed=3)]))
+    within = np.array([figures(o.arch)[1] <= LIMIT_MS for o in random_trials(60, seed=3)])
+    assert found.keeps[within].mean() > found.keeps[~within].mean() + 0.3
+
+
 def test_a_trained_loss_is_guessed_and_a_price_is_predicted():
     seen = random_trials(120)
     rows = drawn(NET, 300, seed=5)[2]
@@ -223,7 +239,7 @@ def test_what_was_learned_at_a_milestone_is_kept_until_the_next():
     memory, trials = Memory(), random_trials(40)
     outlook(trials[:30], memory=memory)
     first = dict(memory.kernels)
-    assert set(first) == {"loss 0", "loss 1"}
+    assert set(first) == {"loss 0", "log loss 1"}
     history = History(COLUMNS, FEATURES, 2)
     for n in range(31, 41):
         history.update(trials[:n])

@@ -73,7 +73,7 @@ def test_before_anything_was_measured_nothing_is_said():
     assert np.isnan(found.losses[:, :2]).all()
     assert np.isnan(found.excess).all()
     assert screener.names == [LATENCY, AT]
-    assert Screener(SPACE, (1, 28, 28), 10, OBJECTIVES[:1], BUDGETS[1:2]).names == []
+    assert not Screener(SPACE, (1, 28, 28), 10, OBJECTIVES[:1], BUDGETS[1:2]).tells
 
 
 def test_multiply_adds_are_counted_from_the_first_candidate_on():

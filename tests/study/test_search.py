@@ -190,6 +190,19 @@ def test_the_test_set_has_no_part_in_a_search(tmp_path, tiny, digits):
     assert runs[0] == runs[1] == runs[2]
 
 
+@pytest.mark.parametrize(
+    ("asked", "counted"),
+    [
+        ({"objectives": ("accuracy", "macs")}, True),
+        ({"budgets": ("macs<=1M",)}, True),
+        ({"budgets": ("n_params<=5k",)}, False),
+    ],
+)
+def test_multiply_adds_of_all_candidates_are_counted_without_any_latency_too(tmp_path, tiny, digits, asked, counted):
+    with open_search(config_of(tiny, **asked), RunFolder(tmp_path / "run"), Limits(trials=1), task=digits) as opened:
+        assert (opened.sampler.screen is not None) == counted
+
+
 def test_a_sampler_is_told_losses_and_what_a_price_breaks(tmp_path, tiny, digits):
     """Every loss is minimised, whatever the user asked for; what is over budget says by how much of the limit."""
     config = config_of(tiny, sampler="random", seed=1, budgets=("n_params<=300",), objectives=("accuracy", "n_params"))

@@ -18,7 +18,8 @@ def candidates(
 ) -> np.ndarray:
     """Draw different architectures: half from the density of the good, a quarter each mutations and `alternatives`.
 
-    A mutation redraws one to three choices on average, from the good's density; what that activates is drawn with it.
+    A mutation redraws 0.75, 1.5 or 2.25 choices on average, from the good's density (some come out as they were); what
+    that activates is drawn with it.
     Mutations find what is left to gain near the front, whole draws what is far from it.
 
     Args:
@@ -50,7 +51,8 @@ def alternatives(
     optimiser of its first good networks for ever.
 
     Args:
-        role: index of the role whose choice is made otherwise; None: one of those active, each as likely.
+        role: index of the role whose choice is made otherwise; None: one of those active. A role of a repeat is as
+            likely as any other where all its positions are active, else by their share.
     Returns:
         (at most n, n_parameters) cells; none where there is no such choice.
     """

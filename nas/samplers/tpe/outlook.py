@@ -206,22 +206,23 @@ class Outlook:
         self._trusted = [] if proxies is None else list(range(len(proxies)))
         self._log = self._positive_prices()
         self._z = self.scaled(history.losses)
+        self._ranked = ranked(self._z, history.state)
         trained = history.trained
         if by_evidence:
             pending = [*history.archs(np.flatnonzero(trained)), *pending]
             trained = np.zeros_like(trained)
         self._trained = np.flatnonzero(trained)
         self.chosen = self._choose(self._trained)
-        self._first = np.flatnonzero(trained & (history.state == 0))[:n_startup]
-        self._reference = np.array([self._quantile(j, self._first) for j in range(len(cheap))])
+        self._complete, self._n_startup = np.flatnonzero(trained & (history.state == 0)), n_startup
+        self._reference = np.array([self._quantile(j, len(history)) for j in range(len(cheap))])
 
         self._losses = [
-            self._figure(f"loss {j}", partial(self._loss_data, j), wide=not cheap[j]) for j in range(len(cheap))
+            self._figure(f"{'log ' if self._log[j] else ''}loss {j}", partial(self._loss_data, j), wide=not cheap[j])
+            for j in range(len(cheap))
         ]
         self._trusted = [k for k in self._trusted if any(f.uses(len(features.start) + k) for f in self._losses)]
-        self._budgets = [
-            self._figure(f"budget {i}", partial(self._excess_data, i)) for i in range(history.excess.shape[1])
-        ]
+        n_budgets = max(history.excess.shape[1], 0 if survey is None else survey.excess.shape[1])
+        self._budgets = [self._figure(f"budget {i}", partial(self._excess_data, i)) for i in range(n_budgets)]
         self._seconds = self._figure("seconds", self._seconds_data)
         z = self._z[self.chosen]
         for j in np.flatnonzero(~cheap):
@@ -295,17 +296,20 @@ class Outlook:
         return [features if cheap else wide for cheap in self.cheap]
 
     def _wide(self, features: np.ndarray, archs: Sequence[Architecture] | None) -> np.ndarray:
-        """Return features with the proxies behind them; of those trusted, what is not known is guessed."""
+        """Return features with the proxies behind them; those trusted are guessed where nobody asks for them.
+
+        What cannot be told of an architecture is the mean.
+        """
         if self.proxies is None:
             return features
-        told = np.full((len(features), len(self.proxies)), math.nan)
+        told = np.zeros((len(features), len(self.proxies)))
         if archs is not None:
             told = self.proxies.of(archs, self._trusted)
-        for k in self._trusted:
-            if (unknown := np.isnan(told[:, k])).any():
+        else:
+            for k in self._trusted:
                 if k not in self._guesses:
                     self._guesses[k] = self._figure(f"proxy {k}", partial(self._proxy_data, k))
-                told[unknown, k] = self._guesses[k].predict(features[unknown], unsure=False)[0]
+                told[:, k] = self._guesses[k].predict(features, unsure=False)[0]
         return np.concatenate([features, np.nan_to_num(told).astype(np.float32)], axis=1)
 
     def _gains(self, z: np.ndarray) -> np.ndarray:
@@ -328,18 +332,20 @@ class Outlook:
             return trained
         if self.memory.elite is None:  # ranking ten thousand trials is slow; those since the milestone are few
             old = trained[trained < self.milestone]
-            self.memory.elite = _first(old, self._z)
+            self.memory.elite = _first(old, self._ranked)
         pool = np.concatenate([self.memory.elite, trained[trained >= self.milestone]])
-        good = _first(pool, self._z)
+        good = _first(pool, self._ranked)
         lot = np.random.default_rng(0).random(len(self.history))  # a trial keeps its lot
         lot[good] = math.inf
         n = MOST_TRIALS - len(good)
         rest = trained[np.argpartition(lot[trained], n - 1)[:n]]
         return np.concatenate([good, rest[np.argsort(lot[rest])]])
 
-    def _quantile(self, j: int, first: np.ndarray) -> float:
+    def _quantile(self, j: int, until: int) -> float:
         """Return the reference point of a loss: a price's from the survey, others from first trials or evidence."""
         share = _QUANTILE
+        finite = np.isfinite(self._z[self._complete, j]) & (self._complete < until)
+        first = self._complete[finite][: self._n_startup]
         if self.cheap[j]:
             surveyed = np.zeros(0) if self.survey is None else self.scaled(self.survey.losses)[:, j]
             told = surveyed if len(surveyed) else self._z[first, j]
@@ -369,13 +375,11 @@ class Outlook:
         if self.cheap[j]:
             surveyed = None if self.survey is None else self.scaled(self.survey.losses)[:, j]
             return self._price_data(self._z[:, j], surveyed, until)
-        chosen = self.chosen
-        if until < len(self.history):
-            chosen = self._choose(self._trained[self._trained < until])
+        chosen = self._chosen_before(until)
         values = self._z[chosen, j].copy()
         finite = np.isfinite(values)
         if finite.any():
-            values = _squashed(np.where(finite, values, math.inf), self._quantile(j, self._first[self._first < until]))
+            values = _squashed(np.where(finite, values, math.inf), self._quantile(j, until))
         else:
             chosen, values = chosen[:0], values[:0]
         features, others = self._evidence(j, until)
@@ -387,6 +391,10 @@ class Outlook:
             centre,
             scale,
         )
+
+    def _chosen_before(self, until: int) -> np.ndarray:
+        """Return the trials that are looked at where nothing from `until` on is known."""
+        return self.chosen if until == len(self.history) else self._choose(self._trained[self._trained < until])
 
     def _evidence(self, j: int, until: int) -> tuple[np.ndarray, np.ndarray]:
         """Return features and standardised losses from elsewhere: of each source the best, and some of all others."""
@@ -423,13 +431,13 @@ class Outlook:
         return Data(features, (values - centre) / scale, np.zeros(len(values), dtype=bool), centre, scale)
 
     def _excess_data(self, i: int, until: int) -> Data:
-        surveyed = None if self.survey is None else self.survey.excess[:, i]
-        return self._price_data(self.history.excess[:, i], surveyed, until)
+        told = _column(self.history.excess, i)
+        return self._price_data(told, None if self.survey is None else _column(self.survey.excess, i), until)
 
     def _proxy_data(self, k: int, until: int) -> Data:
         """Return a proxy of the survey's architectures and of the trials that are looked at."""
         assert self.proxies is not None
-        own = self.chosen[self.chosen < until]
+        own = self._chosen_before(until)
         told = np.full(until, math.nan)
         told[own] = self.proxies.of(self.history.archs(own))[:, k]
         surveyed = None if self.survey is None else self.proxies.of(self.survey.archs)[:, k]
@@ -441,9 +449,19 @@ class Outlook:
             return self._price_data(np.log(seconds), None, until)
 
 
+def ranked(losses: np.ndarray, state: np.ndarray) -> np.ndarray:
+    """Return losses as trials are ranked by: one that failed is behind all others, however cheap it was."""
+    return np.where((state == 0)[:, None], losses, math.inf)
+
+
 def _first(indices: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """Return half of `MOST_TRIALS` of the trials, best ranks first."""
     return indices[np.argsort(ranks(losses[indices]), kind="stable")[: MOST_TRIALS // 2]]
+
+
+def _column(table: np.ndarray, i: int) -> np.ndarray:
+    """Return a column; NaN of what nobody has told yet, where there is none."""
+    return table[:, i] if i < table.shape[1] else np.full(len(table), math.nan)
 
 
 def _squashed(values: np.ndarray, high: float) -> np.ndarray:

@@ -32,9 +32,9 @@ from nas.samplers.tpe.densities import Densities
 from nas.samplers.tpe.features import Features
 from nas.samplers.tpe.gain import Gain
 from nas.samplers.tpe.history import History
-from nas.samplers.tpe.outlook import Expected, Memory, Outlook
+from nas.samplers.tpe.outlook import Expected, Memory, Outlook, ranked
 from nas.samplers.tpe.proxies import Proxies
-from nas.samplers.tpe.split import best, gamma
+from nas.samplers.tpe.split import best, gamma, standardised
 from nas.samplers.tpe.survey import Survey, survey
 from nas.space import Architecture, Space
 
@@ -44,6 +44,7 @@ COMPONENTS = ("densities", "prices", "proxies", "regression", "relevance", "role
 _LEAST_GOOD = 4
 _N_EXPLORED = 64
 _TINY = 1e-12  # a gain that no longer counts; keeps the logarithm finite
+_NEVER = 1e3  # the logarithm of seconds that nobody waits for
 
 
 @SAMPLERS.add("tpe")
@@ -65,7 +66,7 @@ class TPE:
 
     What is pending is believed to end as predicted, so that workers side by side spread out. Evidence from elsewhere
     (a cheaper fidelity, an earlier study) enters the regression as far as it agrees with the trials. Nothing is
-    proposed twice while anything is left.
+    proposed twice while anything new is found (`Fresh.draw`).
 
     Prices are looked at as logarithms: their unit, or a power of them, changes nothing. Losses count where they are
     better than three quarters of the first trials; prices where they are below three quarters of all, but for a share
@@ -287,7 +288,7 @@ class TPE:
             worth = gain.expected(outlook.known([p.losses for p in known], expected.gain[at]), expected.deviation[at])
             told = np.array([math.log(p.cost) if p.cost else math.nan for p in known])
             seconds = np.where(np.isnan(told), expected.log_seconds[at], told)
-            judged = np.log(worth + _TINY) + bonus[at] - self.thrift * seconds
+            judged = np.log(worth + _TINY) + bonus[at] - self.thrift * np.minimum(seconds, _NEVER)
         return few[min(range(len(few)), key=lambda k: (known[k].violation, -judged[k]))][1]
 
     def _bonus(self, rows: np.ndarray, densities: Densities) -> np.ndarray:
@@ -298,12 +299,17 @@ class TPE:
     def _good(self, outlook: Outlook) -> tuple[Densities, np.ndarray]:
         """Return the densities of good and bad trials, and the rows of the front (or, where it is short, of the good).
 
-        Before there are trials the evidence stands in for them.
+        Trials that failed are bad. Before there are trials the evidence stands in for them, each source on a scale of
+        its own.
         """
         history = self.history
-        pool = outlook.chosen if len(outlook.chosen) else np.flatnonzero(history.source > 0)
-        losses = outlook.scaled(history.losses[pool])
-        good = pool[best(losses, max(gamma(int((history.state == 0).sum())), _LEAST_GOOD))]
+        own = len(outlook.chosen) > 0
+        pool = outlook.chosen if own else np.flatnonzero(history.source > 0)
+        losses = ranked(outlook.scaled(history.losses[pool]), history.state[pool])
+        if not own:
+            losses = standardised(losses, history.source[pool])
+        complete = int(((history.state == 0) & ((history.source == 0) == own)).sum())
+        good = pool[best(losses, min(max(gamma(complete), _LEAST_GOOD), max(complete, 1)))]
         front = pool[ranks(losses) == 0]
         counts = self.columns.counts(history.rows[good])
         densities = Densities(self.columns, counts, np.maximum(history.counts - counts, 0.0), self.other)

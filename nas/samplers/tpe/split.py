@@ -44,6 +44,25 @@ def best(losses: np.ndarray, k: int) -> np.ndarray:
     return np.concatenate([whole, cut[subset(scaled[cut], np.full(losses.shape[1], 1.1), k - len(whole))]])
 
 
+def standardised(losses: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Return losses with mean 0 and standard deviation 1 in each source, as far as they are finite.
+
+    What several sources say can be ranked together then: their scales may have nothing in common.
+
+    Args:
+        losses: (n, n_losses).
+        source: (n,) of int.
+    """
+    found = losses.copy()
+    for s in np.unique(source):
+        for column in range(losses.shape[1]):
+            here = (source == s) & np.isfinite(losses[:, column])
+            if here.any():
+                told = losses[here, column]
+                found[here, column] = (told - told.mean()) / (told.std() or 1.0)
+    return found
+
+
 def _share(column: np.ndarray) -> np.ndarray:
     """Return the share of the values that each value exceeds, ties by half: ranks without a scale, in (0, 1)."""
     ordered = np.sort(column)
