@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +111,17 @@ class RunFolder:
         return StudyConfig.read(self.config)
 
     def keep_price(self, key: str, prices: Prices) -> None:
-        """Append what was measured of a network that is no trial (yet), so that nobody measures it again."""
+        """Append what was measured of a network that is no trial (yet), so that nobody measures it again.
+
+        Raises:
+            RunError: it cannot be written.
+        """
         line = json.dumps({"network": key, **plain_prices(prices)})
-        with self.prices.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with self.prices.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise RunError(f"{self.prices}: cannot be written: {error.strerror}") from None
 
     def kept_prices(self) -> Iterator[tuple[str, Prices]]:
         """Yield what `keep_price` wrote; a line that was cut short by a kill is left out."""
@@ -162,7 +169,10 @@ class RunFolder:
         Raises:
             RunError: it cannot be written.
         """
-        self.paused.mkdir(exist_ok=True)
+        try:
+            self.paused.mkdir(exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.paused}: cannot be made: {error.strerror}") from None
         write_bytes(self._state(number), state)
 
     def state(self, number: int) -> bytes | None:
@@ -239,7 +249,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 
 

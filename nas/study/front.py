@@ -18,6 +18,12 @@ _BEYOND = 1.1
 """Where the box ends, in ranges of these trials from their best. At their worst itself two networks that are each the
 best in something would dominate nothing, and the ends of no front would count."""
 
+FEW = 5
+"""Complete trials before which a front has not begun to grow, let alone stopped."""
+
+_GROWN = 1e-3
+"""A hypervolume that grew by less than this share has not grown."""
+
 
 def front_numbers(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> list[int]:
     """Return the numbers of the complete trials that no other dominates."""
@@ -132,6 +138,15 @@ def hypervolume_trace(complete: Sequence[TrialRecord], objectives: Sequence[Obje
             volume = box.share(front)
         trace.append((record.number, volume))
     return trace
+
+
+def has_grown(complete: Sequence[TrialRecord], since: int, objectives: Sequence[Objective]) -> bool:
+    """Return whether the front has grown by a thousandth since there were `since` complete trials; below five it has.
+
+    Both are looked at in the box of today: until there are ten trials, the box itself changes.
+    """
+    trace = hypervolume_trace(complete, objectives)
+    return len(complete) < FEW or not trace or trace[-1][1] > trace[since - 1][1] * (1 + _GROWN)
 
 
 def _losses(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> np.ndarray:

@@ -29,7 +29,7 @@ class Job:
     """Until the end of the run."""
 
     trial_limit_s: float | None = None
-    """Seconds that this job may take, pauses not counted; longer is a failed trial."""
+    """Seconds that the training may take, those behind `state` among them, pauses not; longer is a failed trial."""
 
     bar: Bar | None = None
     """When to give up within the rung; None: never."""
@@ -50,6 +50,9 @@ class Outcome:
     ended: Literal["rung", "stopped", "time", "failed", "died"]
     """rung: its end was reached. stopped: given up for its learning curve. time: the run's time was over. failed: for
     the reason given. died: its process did, and nothing is known but how."""
+
+    blameless: bool = False
+    """It died of something that no training does: its machine left."""
 
     reason: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)

@@ -201,11 +201,14 @@ class Ledger:
         for name, worst in self._worst.items():
             if name in ends and self._shares[name].error(ends[name]) > worst:
                 ends[name] = self._shares[name].unerror(worst)
-        losses = tuple(o.told_loss(ends[o.name]) if o.name in ends else None for o in self.objectives)
+        twin = None if record.duplicate_of is None else self.get(record.duplicate_of)
+        failed = "failed" in (record.state, twin and twin.state)  # what its rungs told before is no result
+        known = [o.name in ends and (o.cheap or not failed) for o in self.objectives]
+        losses = tuple(o.told_loss(ends[o.name]) if k else None for o, k in zip(self.objectives, known, strict=True))
         state: Literal["complete", "over_budget", "failed"] = "complete"
         if record.state == "over_budget":
             state = "over_budget"
-        elif any(loss is None for loss in losses):
+        elif failed or not all(known):
             state = "failed"
         return Observation(
             record.arch,

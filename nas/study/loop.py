@@ -22,7 +22,7 @@ from nas.space import Architecture
 from nas.study.curves import Bar
 from nas.study.evaluate import Candidate, Evaluator, excesses
 from nas.study.folder import RunFolder
-from nas.study.front import close, front_numbers, relative_hypervolume
+from nas.study.front import FEW, close, front_numbers, has_grown
 from nas.study.jobs import Executor, Job, Outcome, Progress
 from nas.study.ledger import Ledger, full_seconds, was_trained
 from nas.study.networks import Networks
@@ -55,12 +55,6 @@ TOO_LONG = "would train for"
 
 _MOST_FINISHING = 0.5
 """Share of a search's time that may go into finishing what was begun."""
-
-_FEW = 5
-"""Complete trials before which a front has not begun to grow, let alone stopped."""
-
-_GROWN = 1e-3
-"""A hypervolume that grew by less than this share has not grown."""
 
 Ended = Literal["trials", "time", "plateau", "interrupted", "exhausted"]
 
@@ -158,7 +152,8 @@ class Search:
             self.evaluator.pricer.remember(key, prices)
         self._priced = set(self.ledger.by_arch)
         self._trained_before = self._grown_at = self.trained
-        self._volume = relative_hypervolume(self.ledger.completed, self.objectives) or 0.0
+        self._grown_with = len(self.ledger.completed)
+        """Complete trials when the front last grew."""
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -197,10 +192,10 @@ class Search:
 
     @property
     def trial_limit_s(self) -> float | None:
-        """How long one training may take."""
+        """How long one training may take; of a search that goes on for a minute, a share of all its time."""
         given = self.evaluator.config.trial_time_limit_s
         if given is None and self.limits.seconds is not None:
-            return max(_LEAST_TRIAL_SECONDS, self.limits.seconds * _TRIAL_SHARE)
+            return max(_LEAST_TRIAL_SECONDS, (self._searched_before + self.limits.seconds) * _TRIAL_SHARE)
         return given
 
     @property
@@ -285,8 +280,8 @@ class Search:
         """Return why no new network is begun; None where there may be more."""
         if self.limits.trials is not None and self.trained + self._n_new >= self.limits.trials:
             return "trials"
-        grows = len(self.ledger.completed) < _FEW
-        if self.limits.plateau is not None and not grows and self.trained - self._grown_at >= self.limits.plateau:
+        few = len(self.ledger.completed) < FEW
+        if self.limits.plateau is not None and not few and self.trained - self._grown_at >= self.limits.plateau:
             return "plateau"
         return None
 
@@ -436,13 +431,12 @@ class Search:
 
     def _job(self, number: int, candidate: Candidate, rung: int) -> Running:
         before = self.ledger.get(number)
-        limit = self.trial_limit_s
         job = Job(
             number=number,
             arch=candidate.arch,
             rung=rung,
             state=self.folder.state(number),
-            trial_limit_s=None if limit is None else max(0.0, limit - (before.train_seconds if before else 0.0)),
+            trial_limit_s=self.trial_limit_s,
             bar=self._bar(candidate, rung),
         )
         predicted = before.epoch_seconds_predicted if before else self.evaluator.seconds.epoch(candidate.arch)
@@ -475,8 +469,9 @@ class Search:
     def _take(self, outcome: Outcome) -> None:
         """Record what became of a job."""
         running = self._running.pop(outcome.number)
-        if outcome.ended == "died" and running.deaths + 1 < _MOST_DEATHS:
-            self._begin(replace(running, deaths=running.deaths + 1))
+        deaths = running.deaths + (not outcome.blameless)
+        if outcome.ended == "died" and deaths < _MOST_DEATHS:
+            self._begin(replace(running, deaths=deaths))
             return
         if not outcome.train_seconds:  # who ended it could not tell
             outcome = replace(outcome, train_seconds=time.monotonic() - running.began)
@@ -577,10 +572,9 @@ class Search:
             self.evaluator.seconds.learn(record)
             self.folder.prune_checkpoints(self.front())
             self.write_results()
-        if record.state == "complete" and self.limits.plateau is not None:
-            volume = relative_hypervolume(self.ledger.completed, self.objectives) or 0.0
-            if volume > self._volume * (1 + _GROWN) or len(self.ledger.completed) < _FEW:
-                self._volume, self._grown_at = volume, self.trained
+        looked_at = record.state == "complete" and self.limits.plateau is not None
+        if looked_at and has_grown(self.ledger.completed, self._grown_with, self.objectives):
+            self._grown_with, self._grown_at = len(self.ledger.completed), self.trained
         self.watcher.recorded(record, self)
 
     def _check_hope(self, at_least: int = NOTHING_KEPT) -> None:

@@ -12,10 +12,15 @@ class Clock:
     """Runs from when it is made."""
 
     def __init__(
-        self, between_batches: Callable[[], None] | None, deadline: float | None, trial_limit_s: float | None
+        self,
+        between_batches: Callable[[], None] | None,
+        deadline: float | None,
+        trial_limit_s: float | None,
+        spent_s: float,
     ) -> None:
-        """Take the arguments of `fit`."""
+        """Take the arguments of `fit`, and the seconds behind the state that it goes on from."""
         self._between_batches, self._deadline, self._limit_s = between_batches, deadline, trial_limit_s
+        self._spent_s = spent_s
         self._paused = 0.0
         self._started = self.now()
 
@@ -40,6 +45,6 @@ class Clock:
         Raises:
             TrialFailed: it does not.
         """
-        if self._limit_s is not None and self.now() - self._started > self._limit_s:
+        if self._limit_s is not None and self._spent_s + self.now() - self._started > self._limit_s:
             place = f"epoch {epoch}, batch {batch} of {n_batches}"
             raise TrialFailed(f"time limit of {self._limit_s:g} s reached at {place}")

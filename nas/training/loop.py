@@ -85,7 +85,8 @@ def fit(
         until: index of the rung to train to; None: the last.
         state: to go on from, of a training with the same data, config and seed; None: from the start.
         deadline: on the clock of `time.monotonic`, when the whole run ends.
-        trial_limit_s: seconds that this call may take, evaluation included and pauses not.
+        trial_limit_s: seconds that the training may take, those behind `state` among them, this call's evaluation
+            included and pauses not.
         on_epoch: told of every stretch; what it raises ends the training and is passed on as it is.
         between_batches: called before every batch, of evaluation too; may take its time (a pause), and raise nothing.
         stop: asked after every stretch but this call's last; a text ends the training for this reason.
@@ -94,7 +95,7 @@ def fit(
         SpaceError: an augmentation for another kind of data.
         RunError: `state` is of another training.
     """
-    clock = Clock(between_batches, deadline, trial_limit_s)
+    clock = Clock(between_batches, deadline, trial_limit_s, state.train_seconds if state else 0.0)
     if len(x) != len(y):
         raise ValueError(f"x has {len(x)} samples, y has {len(y)} labels")
     check_augment(config.augment, x)

@@ -30,7 +30,7 @@ from nas.space import Categorical, Choice, Float, Space
 from nas.study import command
 from nas.study.command import OWN_SPACE, search_commands
 from nas.study.config import StudyConfig
-from nas.study.front import hypervolume_box, hypervolume_trace, relative_hypervolume
+from nas.study.front import FEW, has_grown, hypervolume_box, hypervolume_trace, relative_hypervolume
 from nas.study.networks import blocks
 
 ACCURACY, LATENCY = parse_objective("accuracy"), parse_objective("latency_ms")
@@ -62,7 +62,7 @@ def test_trials_say_when_they_ended_and_searches_what_the_time_went_into(finishe
     seconds = search["seconds"]
     assert max(ended) <= seconds["all"]
     assert 0 < seconds["pricing"] + seconds["waiting"] + seconds["proposing"] <= seconds["all"]
-    assert seconds["waiting"] == pytest.approx(sum(r.train_seconds for r in records), rel=0.5)
+    assert 0.95 * sum(r.train_seconds for r in records) <= seconds["waiting"]
     assert search["limits"] == {"trials": 14}
 
 
@@ -106,6 +106,24 @@ def test_the_trace_is_the_hypervolume_of_each_beginning(points, lost):
     for n in range(10, len(records)):  # the box stands still from there on
         if not lost:
             assert volumes[n] == pytest.approx(relative_hypervolume(records[: n + 1], [ACCURACY, LATENCY]))
+
+
+def test_a_front_that_grows_is_seen_to_while_the_box_still_moves():
+    """Each joins the front; but the box of the sixth is wider than that of the fifth, and shares of it are smaller."""
+    errors = [0.30, 0.31, 0.50, 0.30, 0.13, 0.12, 0.11, 0.10, 0.09]
+    ms = [0.020, 0.031, 0.050, 0.030, 0.90, 0.91, 0.92, 0.93, 0.94]
+    records = [
+        TrialRecord(i, None, "complete", {"latency_ms": Measurement.exact(t)}, {"accuracy": 1 - e})
+        for i, (e, t) in enumerate(zip(errors, ms, strict=True))
+    ]
+    objectives = [ACCURACY, LATENCY]
+    alone = [relative_hypervolume(records[:n], objectives) for n in range(4, 10)]
+    assert max(alone[1:]) < alone[0], "else this shows nothing"
+    for n in range(FEW, len(records) + 1):
+        assert has_grown(records[:n], n - 1, objectives)
+    same = [*records, *(dataclasses.replace(records[0], number=number) for number in (9, 10, 11))]
+    assert not has_grown(same, len(records), objectives)
+    assert has_grown(same[: FEW - 1], FEW - 1, objectives), "with so few nothing has stopped"
 
 
 def test_the_box_ends_a_tenth_beyond_the_worst():

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -136,6 +137,17 @@ def test_a_duplicate_says_what_its_twin_says_by_now():
     book.take(duplicate(6, of=2))
     assert book.get(6).scores == {"accuracy": 0.8, "loss": pytest.approx(0.4)}
     assert book.trained == 1
+
+
+def test_what_failed_after_a_rung_is_told_as_failed_and_so_is_what_equals_it():
+    """What its rungs told is no result: told as one, it would be the end of a training that diverged."""
+    book = ledger()
+    for record in (replace(trial(0, [0.9]), state="failed", paused=False), duplicate(1, of=0), trial(2, [0.8])):
+        book.take(record)
+    first, twin, other = book.seen()
+    assert (first.state, twin.state, other.state) == ("failed", "failed", "complete")
+    assert first.losses[0] is twin.losses[0] is None
+    assert first.losses[1] == 100.0
 
 
 def test_what_died_before_its_first_epoch_was_trained_and_what_has_no_price_was_not():

@@ -19,6 +19,7 @@ from nas.space.yaml import parse
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder
 from nas.study.front import front_numbers
+from nas.study.jobs import Outcome
 from nas.study.limits import memory_limit
 from nas.study.loop import Limits, Quiet, Search
 from nas.study.seconds import Seconds
@@ -201,6 +202,39 @@ def test_the_test_set_has_no_part_in_a_search(tmp_path, tiny, digits):
 def test_multiply_adds_of_all_candidates_are_counted_without_any_latency_too(tmp_path, tiny, digits, asked, counted):
     with open_search(config_of(tiny, **asked), RunFolder(tmp_path / "run"), Limits(trials=1), task=digits) as opened:
         assert (opened.sampler.screen is not None) == counted
+
+
+class Leaving:
+    """An executor of which the machine leaves, as often as it is told."""
+
+    def __init__(self, executor, times, blameless):
+        self.executor, self.left, self.blameless, self.gone = executor, times, blameless, []
+        self.slots, self.apart = executor.slots, executor.apart
+
+    def submit(self, job):
+        self.left -= 1
+        (self.gone.append if self.left >= 0 else self.executor.submit)(job)
+
+    def wait(self):
+        gone, self.gone = self.gone, []
+        died = [Outcome(number=j.number, rung=j.rung, ended="died", blameless=self.blameless) for j in gone]
+        return died or self.executor.wait()
+
+
+@pytest.mark.parametrize(("blameless", "state"), [(True, "complete"), (False, "failed")])
+def test_two_deaths_are_a_trial_s_own_but_not_those_of_machines_that_left(tmp_path, tiny, digits, blameless, state):
+    with open_search(config_of(tiny), RunFolder(tmp_path / "run"), Limits(trials=1), task=digits) as opened:
+        opened.executor = Leaving(opened.executor, 3 if blameless else 2, blameless)
+        opened.run()
+        assert [r.state for r in opened.records] == [state]
+
+
+def test_a_resumed_search_limits_a_training_by_all_the_time_it_had(tmp_path, tiny, digits):
+    config = config_of(tiny, sampler="random")
+    with open_search(config, RunFolder(tmp_path / "run"), Limits(trials=1, seconds=600), task=digits) as opened:
+        assert opened.trial_limit_s == 60
+        opened._searched_before = 1000.0  # as of a run that was gone on with
+        assert opened.trial_limit_s == 160
 
 
 def test_a_sampler_is_told_losses_and_what_a_price_breaks(tmp_path, tiny, digits):

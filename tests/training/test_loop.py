@@ -1,5 +1,6 @@
 """Training on real data: it learns, it repeats itself, and it says why it stopped."""
 
+import dataclasses
 import itertools
 import os
 import time
@@ -235,6 +236,17 @@ def test_limits_of_time(digits):
     with pytest.raises(TrialFailed, match=r"^time limit of 0\.1 s reached at epoch 1, batch \d of 9$"):
         fit(Slow(), digits.x_train, digits.y_train, config, seed=0, trial_limit_s=0.1)
     fit(mlp(), digits.x_train, digits.y_train, TrainConfig(epochs=1), seed=0, trial_limit_s=60)
+
+
+def test_the_time_behind_a_state_counts_and_that_of_a_state_which_is_lost_does_not(digits):
+    config = TrainConfig(epochs=2, rungs=rungs(["0.5"]))
+    few = slice(0, 256)
+    first = fit(mlp(), digits.x_train[few], digits.y_train[few], config, seed=0, until=0)
+    late = dataclasses.replace(first.state, train_seconds=59.999)
+    with pytest.raises(TrialFailed, match=r"^time limit of 60 s reached"):
+        fit(mlp(), digits.x_train[few], digits.y_train[few], config, seed=0, state=late, trial_limit_s=60)
+    for state in (first.state, None):
+        fit(mlp(), digits.x_train[few], digits.y_train[few], config, seed=0, state=state, trial_limit_s=60)
 
 
 @pytest.fixture

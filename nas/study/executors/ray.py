@@ -302,7 +302,10 @@ class OnRay:
                 self.unused[self._name(worker.node)] = str(self._failure)
         self._drop(worker)
         job = worker.job
-        return None if job is None else Outcome(number=job.number, rung=job.rung, ended="died", reason=how)
+        if job is None:
+            return None
+        gone = worker.node not in nodes(self._ray)
+        return Outcome(number=job.number, rung=job.rung, ended="died", reason=how, blameless=gone)
 
     def _how(self, node: str, error: Exception) -> str:
         """Say what became of a process on a node."""
