@@ -173,7 +173,7 @@ def _close(engine: sqlalchemy.Engine, path: Path | None) -> None:
 
 
 class _Tables(RDBStorage):
-    """Optuna's storage, where a trial of 40 parameters costs a fifth of the time (results/training/storage.json).
+    """Optuna's storage, where a trial of 40 parameters costs an eighth of the time (results/training/storage.json).
 
     Optuna asks the database twice for each parameter: for the trial, and for an earlier value of the parameter, whose
     range has to be compatible. Here the session and this object know; what they do not know is asked for. Parameters

@@ -1,4 +1,7 @@
-"""Keep freed memory in the process, or up to a third of the time of a small conv net goes into page faults."""
+"""Keep freed memory in the process: page faults can take a good part of the time of a small conv net.
+
+How much depends on the kernel: nothing on the machine of results/training/throughput.json, in bfloat16.
+"""
 
 from __future__ import annotations
 
