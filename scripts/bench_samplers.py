@@ -10,9 +10,9 @@
 
 A sampler is written as for `nas search` ('tpe', 'tpe(explore=0.1)', 'evolution'), or 'peer:NAME': then Optuna runs in
 its own ask-and-tell loop, as its users write it: duplicates and trials over budget are evaluations, the latter with
-their excess as constraint. 'peer:NAME +gate' is told what is over
-budget as pruned, with the constraint, and not charged for it. Ours are charged for what is trained: a candidate over
-budget was priced alone. It comes back as an observation, and prices are counted.
+their excess as constraint. 'peer:NAME +gate' is told what is over budget as pruned, with the constraint, and not
+charged for it. Ours are charged for what is trained: a candidate over budget was priced alone. It comes back as an
+observation, and prices are counted.
 """
 
 from __future__ import annotations
@@ -754,22 +754,28 @@ def first_at(target: float | None, positions: Sequence[float], medians: Sequence
 
 def report_workers(rows: Sequence[Row], plain: Sequence[Row], ours: str) -> None:
     """Say what is lost where several evaluations run at once."""
-    many = [row for row in rows if row["pending"] > 1 and not row["time"]]
-    if not many:
+    found = list(at_once(rows, plain))
+    if not found:
         return
     print(
         "\n## Several evaluations at once\n\n| task | sampler | at once | evaluations | score | one at a time | ratio |"
     )
     print("|---" * 7 + "|")
-    for name, task_rows in by_task(many).items():
-        alone = scores(row for row in plain if row["task"] == name)
+    for name, sampler, pending, n, middle, one in found:
+        print(f"| {name} | {sampler} | {pending} | {n} | {middle:.3f} | {one:.3f} | {middle / one:.3f} |")
+
+
+def at_once(rows: Iterable[Row], plain: Sequence[Row]) -> Iterator[tuple[str, str, int, int, float, float]]:
+    """Yield task, sampler, evaluations at once and in all, the median score, and that of one at a time (or NaN)."""
+    alone = {name: scores(task_rows) for name, task_rows in by_task(plain).items()}
+    many = by_task(row for row in rows if row["pending"] > 1 and not row["time"])
+    for name, task_rows in many.items():
         for n, pending in sorted({(row["n"], row["pending"]) for row in task_rows}):
             here = scores(row for row in task_rows if (row["n"], row["pending"]) == (n, pending))
             for sampler, found in here.items():
-                middle, one = found.median(n), math.nan
-                if sampler in alone and n in alone[sampler].checkpoints:
-                    one = alone[sampler].median(n)
-                print(f"| {name} | {sampler} | {pending} | {n} | {middle:.3f} | {one:.3f} | {middle / one:.3f} |")
+                one = alone.get(name, {}).get(sampler)
+                known = one is not None and n in one.checkpoints
+                yield name, sampler, pending, n, found.median(n), one.median(n) if one and known else math.nan
 
 
 def report_time(rows: Sequence[Row], ours: str) -> None:
@@ -778,18 +784,26 @@ def report_time(rows: Sequence[Row], ours: str) -> None:
         return
     print(f"\n## Over simulated time\n\nTime in which {ours} has the other's median, over the other's time.\n")
     print("| task | other | evaluations | score at the end | at 10 % | at 32 % | at the end |\n" + "|---" * 7 + "|")
+    for name, sampler, count, score, shares in over_time(rows, ours):
+        cells = [f"{share:.2f}" if share is not None else "not" for share in shares]
+        print(f"| {name} | {sampler} | {count:.0f} | {score:.3f} | {' | '.join(cells)} |")
+
+
+def over_time(rows: Sequence[Row], ours: str) -> Iterator[tuple[str, str, float, float, list[float | None]]]:
+    """Yield task, sampler, median evaluations and score at the end, and the shares of the time in which ours has it.
+
+    The shares are of `SHOWN_TIMES`; None where ours never has what the sampler has by then.
+    """
     for name, task_rows in by_task(rows).items():
         n = max(row["n"] for row in task_rows)  # the same n, the same seconds
         found = scores(row for row in task_rows if row["n"] == n)
         medians = {s: np.median([row["score"] for row in f.rows.values()], axis=0).tolist() for s, f in found.items()}
         times = next(row["seconds"] for row in task_rows if row["n"] == n)
         for sampler, values in medians.items():
-            count = np.median([row["evaluations"][-1] for row in found[sampler].rows.values()])
-            cells = []
-            for i in SHOWN_TIMES:
-                at = first_at(values[i], times, medians[ours]) if ours in medians else None
-                cells.append(f"{at / times[i]:.2f}" if at is not None else "not")
-            print(f"| {name} | {sampler} | {count:.0f} | {values[-1]:.3f} | {' | '.join(cells)} |")
+            count = float(np.median([row["evaluations"][-1] for row in found[sampler].rows.values()]))
+            at = [first_at(values[i], times, medians[ours]) if ours in medians else None for i in SHOWN_TIMES]
+            shares = [None if t is None else t / times[i] for t, i in zip(at, SHOWN_TIMES, strict=True)]
+            yield name, sampler, count, values[-1], shares
 
 
 COLOURS = {

@@ -10,27 +10,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
-import numpy as np
 from bench_sampler_knowledge import CHECKPOINTS, EXPERIMENTS
 from bench_samplers import (
     FOLDER,
     GATE,
-    SHOWN_TIMES,
     TPES,
     Row,
+    Scores,
     TaskResult,
+    at_once,
     by_task,
-    first_at,
     longest,
+    over_time,
     read_runs,
     scores,
 )
 
 PAGE = Path("docs/sampler.md")
+END = "<!-- end -->"
 OURS = "tpe"
 ABLATED = {
     "regression": "regression (ratio of densities alone)",
@@ -45,7 +46,9 @@ ABLATED = {
 SHORT = {"tpe": "ours", "peer:TPE default": "Optuna TPE", "peer:TPE multivariate+group": "multivariate + group"}
 
 
+@cache
 def runs(out: Path) -> list[Row]:
+    """Return all runs in a folder; nobody changes them."""
     return [row for row in read_runs(out / "runs.jsonl") if "machine" not in row]
 
 
@@ -104,7 +107,7 @@ def ablation(out: Path) -> list[str]:
     whole = {name: scores(rows) for name, rows in by_task(plain(out)).items() if rows[0]["group"] == "development"}
     less = {name: scores(rows) for name, rows in by_task(plain(out / "ablation")).items()}
 
-    def cells(label: str, found: dict[str, dict], sampler: str) -> list[str]:  # type: ignore[type-arg]
+    def cells(label: str, found: dict[str, dict[str, Scores]], sampler: str) -> list[str]:
         told = (found[name].get(sampler) if name in found else None for name in whole)
         return [label, *("" if s is None else f"{s.median(50):.3f} / {s.median(100):.3f}" for s in told)]
 
@@ -115,30 +118,22 @@ def ablation(out: Path) -> list[str]:
 
 def pending(out: Path) -> list[str]:
     """Return what is lost with 64 evaluations at once."""
-    alone = by_task(plain(out))
-    made = []
-    for name, rows in by_task(row for row in runs(out) if row["pending"] > 1 and not row["time"]).items():
-        at_once = max(row["pending"] for row in rows)
-        here = scores(row for row in rows if row["pending"] == at_once)[OURS].median(200)
-        one = scores(alone[name])[OURS].median(200)
-        made.append([name, str(at_once), f"{one:.3f}", f"{here:.3f}", f"{1 - here / one:.1%}"])
+    made = [
+        [name, str(pending), f"{one:.3f}", f"{here:.3f}", f"{1 - here / one:.1%}"]
+        for name, _, pending, _, here, one in at_once(runs(out), plain(out))
+    ]
     return lines(["task", "at once", "one at a time", "at once, at 200", "lost"], made)
 
 
 def time(out: Path) -> list[str]:
     """Return in what share of the simulated time ours has what the same sampler has that knows nothing of seconds."""
-    made = []
-    for name, rows in by_task(row for row in runs(out) if row["time"]).items():
-        found = scores(row for row in rows if row["n"] == max(r["n"] for r in rows))
-        medians = {s: np.median([row["score"] for row in f.rows.values()], axis=0).tolist() for s, f in found.items()}
-        counts = {s: np.median([row["evaluations"][-1] for row in f.rows.values()]) for s, f in found.items()}
-        times = next(iter(found[OURS].rows.values()))["seconds"]
-        for blind in (sampler for sampler in medians if sampler != OURS):
-            shares = (first_at(medians[blind][i], times, medians[OURS]) for i in SHOWN_TIMES)
-            told = zip(shares, SHOWN_TIMES, strict=True)
-            cells = [f"{share / times[i]:.0%}" if share is not None else "not" for share, i in told]
-            ends = [f"{medians[s][-1]:.3f} ({counts[s]:.0f})" for s in (OURS, blind)]
-            made.append([name, *ends, *cells])
+    told = list(over_time([row for row in runs(out) if row["time"]], OURS))
+    ends = {(name, sampler): f"{score:.3f} ({count:.0f})" for name, sampler, count, score, _ in told}
+    made = [
+        [name, ends[name, OURS], ends[name, sampler], *("not" if s is None else f"{s:.0%}" for s in shares)]
+        for name, sampler, _, _, shares in told
+        if sampler != OURS
+    ]
     head = ["task", "ours at the end (evaluations)", "blind", "has its 10 % in", "its 32 %", "its end"]
     return lines(head, made)
 
@@ -201,11 +196,12 @@ def written(page: str, out: Path) -> str:
         SystemExit: a table has no place in it.
     """
     for name, table in TABLES.items():
-        mark = re.compile(rf"(<!-- results: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = "\n" + "\n".join(table(out)) + "\n\n"
-        page, n = mark.subn(lambda found, text=text: found[1] + text + found[2], page)  # type: ignore[misc]
-        if n != 1:
-            raise SystemExit(f"{PAGE}: '<!-- results: {name} -->' to '<!-- end -->' is there {n} times, not once")
+        start = f"<!-- results: {name} -->\n"
+        before, _, rest = page.partition(start)
+        _, end, after = rest.partition(END)
+        if not end or page.count(start) != 1:
+            raise SystemExit(f"{PAGE}: a line {start.strip()!r} with a line {END!r} after it has to be there once")
+        page = before + start + "\n" + "\n".join(table(out)) + "\n\n" + end + after
     return page
 
 

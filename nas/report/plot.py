@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from nas.errors import RunError
 from nas.objectives import Budget, Objective, is_latency
 from nas.pareto import knee
-from nas.records import TrialRecord
+from nas.records import TrialRecord, replacing
 from nas.report.labels import label, plain, short
 
 INK, GREY, FRONT, LIMIT, KNEE = "#1f2933", "#b8c2cc", "#0b6e99", "#c2410c", "#eab308"
@@ -94,12 +93,8 @@ def plot_front(
             _list_front(side, view, front, labels or {})
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8.5, loc="lower right")
-    beside = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as beside:
         figure.savefig(beside, format="png")
-        beside.replace(path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _draw_progress(axes: Any, complete: Sequence[TrialRecord], objective: Objective) -> None:

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from nas.errors import RunError
 from nas.objectives import Prices
-from nas.records import Lines, TrialRecord, plain_prices, read_csv, read_prices, write_csv
+from nas.records import Lines, TrialRecord, plain_prices, read_csv, read_prices, replacing, write_csv
 from nas.study.config import StudyConfig
 
 
@@ -241,17 +241,10 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    beside = path.with_suffix(".part")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
+    with replacing(path) as beside, beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def next_folder(parent: Path, stem: str) -> Path:

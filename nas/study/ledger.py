@@ -132,7 +132,7 @@ class Ledger:
 
     def _ends(self, record: TrialRecord) -> dict[str, float]:
         """Return what is known of a trial; where it was stopped, as it is expected at the end of its training."""
-        if record.duplicate_of is not None and (twin := self.get(record.duplicate_of)) is not None:
+        if (twin := self._twin(record)) is not None:
             return self._ends(twin)
         ends = dict(record.metrics)
         if record.state == "stopped_early" and record.share:
@@ -144,8 +144,12 @@ class Ledger:
 
     def _like_twin(self, record: TrialRecord) -> TrialRecord:
         """Return a duplicate with the figures that the trial has by now which it equals."""
-        twin = None if record.duplicate_of is None else self.get(record.duplicate_of)
+        twin = self._twin(record)
         return record if twin is None else replace(record, prices=twin.prices, scores=twin.scores)
+
+    def _twin(self, record: TrialRecord) -> TrialRecord | None:
+        """Return the trial that a duplicate equals; None for what is no duplicate."""
+        return None if record.duplicate_of is None else self.get(record.duplicate_of)
 
     def standings(self, at_work: Collection[int] = (), barred: Collection[int] = ()) -> list[Standing]:
         """Return how trials stand at each rung they finished.
@@ -201,8 +205,7 @@ class Ledger:
         for name, worst in self._worst.items():
             if name in ends and self._shares[name].error(ends[name]) > worst:
                 ends[name] = self._shares[name].unerror(worst)
-        twin = None if record.duplicate_of is None else self.get(record.duplicate_of)
-        failed = "failed" in (record.state, twin and twin.state)  # what its rungs told before is no result
+        failed = (self._twin(record) or record).state == "failed"  # what its rungs told before is no result
         known = [o.name in ends and (o.cheap or not failed) for o in self.objectives]
         losses = tuple(o.told_loss(ends[o.name]) if k else None for o, k in zip(self.objectives, known, strict=True))
         state: Literal["complete", "over_budget", "failed"] = "complete"

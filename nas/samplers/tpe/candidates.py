@@ -19,8 +19,7 @@ def candidates(
     """Draw different architectures: half from the density of the good, a quarter each mutations and `alternatives`.
 
     A mutation redraws 0.75, 1.5 or 2.25 choices on average, from the good's density (some come out as they were); what
-    that activates is drawn with it.
-    Mutations find what is left to gain near the front, whole draws what is far from it.
+    that activates is drawn with it. Mutations find what is left to gain near the front, whole draws what is far off.
 
     Args:
         good: the density of the good, see `Columns.steps`.

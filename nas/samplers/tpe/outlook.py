@@ -180,6 +180,7 @@ class Outlook:
     Attributes:
         front: (k, n_losses) smoothed gains of the trials that no other dominates.
         chosen: indices of the trained trials that are looked at, at most `MOST_TRIALS`.
+        ranked: (n, n_losses) as they are ranked by, `scaled`; what failed is behind all others, however cheap it was.
 
     Reference: Ginsbourger et al. 2010 ("Kriging believer", for what is pending).
     """
@@ -206,7 +207,7 @@ class Outlook:
         self._trusted = [] if proxies is None else list(range(len(proxies)))
         self._log = self._positive_prices()
         self._z = self.scaled(history.losses)
-        self._ranked = ranked(self._z, history.state)
+        self.ranked = np.where((history.state == 0)[:, None], self._z, math.inf)
         trained = history.trained
         if by_evidence:
             pending = [*history.archs(np.flatnonzero(trained)), *pending]
@@ -332,9 +333,9 @@ class Outlook:
             return trained
         if self.memory.elite is None:  # ranking ten thousand trials is slow; those since the milestone are few
             old = trained[trained < self.milestone]
-            self.memory.elite = _first(old, self._ranked)
+            self.memory.elite = _first(old, self.ranked)
         pool = np.concatenate([self.memory.elite, trained[trained >= self.milestone]])
-        good = _first(pool, self._ranked)
+        good = _first(pool, self.ranked)
         lot = np.random.default_rng(0).random(len(self.history))  # a trial keeps its lot
         lot[good] = math.inf
         n = MOST_TRIALS - len(good)
@@ -447,11 +448,6 @@ class Outlook:
         with np.errstate(divide="ignore", invalid="ignore"):
             seconds = np.where(self.history.state == 0, self.history.seconds, math.nan)  # to fail fast is no merit
             return self._price_data(np.log(seconds), None, until)
-
-
-def ranked(losses: np.ndarray, state: np.ndarray) -> np.ndarray:
-    """Return losses as trials are ranked by: one that failed is behind all others, however cheap it was."""
-    return np.where((state == 0)[:, None], losses, math.inf)
 
 
 def _first(indices: np.ndarray, losses: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ from nas.samplers.tpe.densities import Densities
 from nas.samplers.tpe.features import Features
 from nas.samplers.tpe.gain import Gain
 from nas.samplers.tpe.history import History
-from nas.samplers.tpe.outlook import Expected, Memory, Outlook, ranked
+from nas.samplers.tpe.outlook import Expected, Memory, Outlook
 from nas.samplers.tpe.proxies import Proxies
 from nas.samplers.tpe.split import best, gamma, standardised
 from nas.samplers.tpe.survey import Survey, survey
@@ -305,7 +305,7 @@ class TPE:
         history = self.history
         own = len(outlook.chosen) > 0
         pool = outlook.chosen if own else np.flatnonzero(history.source > 0)
-        losses = ranked(outlook.scaled(history.losses[pool]), history.state[pool])
+        losses = outlook.ranked[pool]
         if not own:
             losses = standardised(losses, history.source[pool])
         complete = int(((history.state == 0) & ((history.source == 0) == own)).sum())

@@ -294,7 +294,8 @@ class OnRay:
         self._drop(worker)
 
     def _died(self, worker: _Worker, error: Exception) -> Outcome | None:
-        how = self._how(worker.node, error)
+        gone = worker.node not in nodes(self._ray)
+        how = self._how(worker.node, gone, error)
         if not worker.ready:
             self._failures[worker.node] += 1
             self._failure = RunError(f"a process that was getting ready died: {how}")
@@ -304,13 +305,12 @@ class OnRay:
         job = worker.job
         if job is None:
             return None
-        gone = worker.node not in nodes(self._ray)
         return Outcome(number=job.number, rung=job.rung, ended="died", reason=how, blameless=gone)
 
-    def _how(self, node: str, error: Exception) -> str:
-        """Say what became of a process on a node."""
+    def _how(self, node: str, gone: bool, error: Exception) -> str:
+        """Say what became of a process on a node, which may be gone itself."""
         name = self._name(node)
-        if node not in nodes(self._ray):
+        if gone:
             return f"Ray node {name} left the cluster"
         if isinstance(error, self._ray.exceptions.ActorUnavailableError):
             return f"Ray node {name}, or the process there, cannot be reached any more"
