@@ -56,12 +56,12 @@ def alternatives(
         (at most n, n_parameters) cells; none where there is no such choice.
     """
     weight = _choices(activity, role)
-    chosen = parents[rng.integers(len(parents), size=n)]
-    chance = np.where(chosen >= 0, weight, 0.0)
-    total = chance.sum(axis=1)
-    chosen, chance = chosen[total > 0], chance[total > 0] / total[total > 0, None]
-    if not len(chosen):
-        return chosen
+    chance = np.where(parents >= 0, weight, 0.0)
+    able = np.flatnonzero(chance.any(axis=1))
+    if not len(able):
+        return parents[:0]
+    picked = able[rng.integers(len(able), size=n)]
+    chosen, chance = parents[picked], chance[picked] / chance[picked].sum(axis=1, keepdims=True)
     columns = (np.cumsum(chance, axis=1) > rng.random((len(chosen), 1))).argmax(axis=1)
     rows = np.arange(len(chosen))
     before = chosen[rows, columns]
