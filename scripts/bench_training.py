@@ -164,31 +164,28 @@ def parallel(args: argparse.Namespace, folder: Path) -> None:
 
 
 def multifidelity(args: argparse.Namespace, folder: Path) -> None:
-    """Search with rungs and without, side by side on a core each, and note when the front of full trainings grew."""
+    """Search without rungs, with them, and with them in a quarter of the time, a core each; note how fronts grow."""
     limits = {"digits": args.digits, "spoken_digits": args.spoken, "fashion_mnist": args.fashion}
     book = Book(args.out, "multifidelity", {"workers": 1, "side_by_side": 2, "seconds": limits}, args.fresh)
     n_seeds = {"digits": args.seeds, "spoken_digits": args.seeds, "fashion_mnist": max(1, args.seeds // 2)}
-    jobs = [
-        (data, seed)
-        for data in available(args.data)
-        for seed in range(n_seeds[data])
-        if not book.has(data=data, seed=seed)
-    ]
+    jobs: list[list[tuple[str, int, str]]] = []  # what runs side by side: the same time limit
+    for data in available(args.data):
+        jobs += [[(data, seed, name) for name in ("none", "auto")] for seed in range(n_seeds[data])]
+        quarters = [(data, seed, figures.QUARTER) for seed in range(n_seeds[data])]
+        jobs += [quarters[i : i + 2] for i in range(0, len(quarters), 2)]
+    jobs = [job for job in jobs if not all(book.has(data=d, seed=s, rungs=name) for d, s, name in job)]
     with ThreadPoolExecutor(2) as pool:
-        for data, seed in steps(jobs, args.minutes):
-            data_of(data, folder)  # written once, by nobody but us
-            searches = {
-                rungs_: pool.submit(
-                    trace,
-                    Asked(data, seed, limits[data], ("--workers", "1", "--rung", rungs_)),
-                    folder / f"{data}-{seed}-{rungs_}",
-                    folder,
-                )
-                for rungs_ in ("none", "auto")
-            }
+        for job in steps(jobs, args.minutes):
+            searches = {}
+            for data, seed, name in job:
+                data_of(data, folder)  # written once, by nobody but us
+                seconds = limits[data] / (4 if name == figures.QUARTER else 1)
+                asked = Asked(data, seed, seconds, ("--workers", "1", "--rung", "none" if name == "none" else "auto"))
+                out = folder / f"{data}-{seed}-{name.replace(' ', '-')}"
+                searches[data, seed, name] = pool.submit(trace, asked, out, folder)
             book.add(
-                {"data": data, "rungs": rungs_, "seed": seed, "seconds": when, "hypervolume": volume}
-                for rungs_, found in searches.items()
+                {"data": data, "rungs": name, "seed": seed, "seconds": when, "hypervolume": volume}
+                for (data, seed, name), found in searches.items()
                 for when, volume in found.result()
             )
     book.close(figures.multifidelity(book.rows))

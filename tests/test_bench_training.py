@@ -145,6 +145,12 @@ def test_rungs_are_as_quick_as_the_time_to_what_the_others_had_at_their_end():
     assert found["seeds"] == 2
     assert found["time_ratio_1"]["reached"] == 0.5
     assert found["time_ratio_1"]["high"] == pytest.approx(8)  # never: its whole time counts
+    assert "quarter_over_none" not in found
+    rows += traced("digits", figures.QUARTER, 0, [(20.0, 0.1), (25.0, 0.5)])
+    rows += traced("digits", figures.QUARTER, 1, [(25.0, 0.3)])
+    found = figures.multifidelity(rows)["digits"]["quarter_over_none"]
+    assert (found["low"], found["high"]) == pytest.approx((0.75, 1.25))
+    assert (found["as_good"], found["seeds"]) == (0.5, 2)
 
 
 def test_a_report_of_nothing_says_so_and_one_of_figures_says_whether_they_are_kept(tmp_path):
