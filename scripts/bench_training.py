@@ -10,7 +10,7 @@
 
 Each writes results/training/NAME.csv (what was read) and NAME.json (the figures made of it, the settings, the machine),
 after every step: it can be interrupted, and goes on where it was. Nothing else should run on the machine meanwhile.
-With the settings as they are: 20 minutes (throughput), 10 (rungs), 10 (tune), 40 (recipe), 12 (parallel), 50
+With the settings as they are: 20 minutes (throughput), 10 (rungs), 12 (tune), 40 (recipe), 12 (parallel), 60
 (multifidelity); --minutes says how much of that now. Fashion-MNIST and SpokenDigits lie in `data`, or where
 NAS_TEST_DATA says.
 """

@@ -3,8 +3,8 @@
     python scripts/kill_search.py [--kills 100] [--seed 0] [--keep FOLDER]
 
 Every other kill is of the driver, and the search is resumed; the others are of a worker, and the search goes on. After
-each blow, and at the end, what lies in the run folder is checked: every trial that was finished is still there and
-says the same, none is there twice, no file is cut short, the front is the front of its trials. Writes
+each blow to the driver, and at the end, what lies in the run folder is checked: every trial that was finished is still
+there and says the same, none is there twice, no file is cut short, the front is the front of its trials. Writes
 results/training/kills.json. Takes about a quarter of an hour on two cores.
 """
 

@@ -7,7 +7,7 @@ Fashion-MNIST, error and latency, at most 2 ms, the image space, two workers; al
 fast enough, and how many multiply-adds a network has at least (what is best after two epochs is often too small to
 learn on for fifteen). `nas retrain` trains those of its front that together dominate most on all 60,000 images, two at
 a time, by one recipe for long trainings, for as many epochs as fit into the rest; `nas export` writes them. Leaves the
-run folder, with the files in exports/, and ours.json: what took how long. `judge_models.py` compares such folders; what
+run folder, with the files in exports/, and ours.json: what was asked, and what took how long. `judge_models.py` compares such folders; what
 `nas retrain` says of the test set is looked at by nobody here.
 """
 
@@ -62,19 +62,21 @@ def main() -> None:
     given = parser.parse_args()
     began = time.monotonic()
     run, data = given.out, ["--data-root", str(data_root())]
-    nas(
-        *("search", "image", "--data", "fashion_mnist", *data, "--budget", "latency_ms<=2", "--seed", str(given.seed)),
-        *("--time-limit", f"{60 * given.minutes * given.search_share:g}s", "--workers", "2", "--out", run, "--quiet"),
+    search = [
+        *("--budget", "latency_ms<=2", "--seed", str(given.seed), "--workers", "2"),
+        *("--time-limit", f"{60 * given.minutes * given.search_share:g}s"),
         *("--enough", "latency_ms<=0.02", "--budget", f"macs>={given.macs:g}"),
         *("--epochs", str(given.epochs), "--val-share", f"{given.val_share:g}"),
         *("--rung", "1/9", "--rung", "1/3"),
-    )
+    ]
+    nas("search", "image", "--data", "fashion_mnist", *data, *search, "--out", run, "--quiet")
     searched_s = time.monotonic() - began
     left = 60 * given.minutes - searched_s - EXPORT_S
-    nas(
-        *("retrain", run, "--members", str(given.members), "--seeds", "1", "--workers", "2"),
+    retrain = [
+        *("--members", str(given.members), "--seeds", "1", "--workers", "2"),
         *("--time-limit", f"{left:g}s", "--training", RECIPE),
-    )
+    ]
+    nas("retrain", run, *retrain)
     trained = [
         {"trial": int(row["trial"]), "epochs": int(row["epochs"])} for row in read_rows(Path(run) / "retrained.csv")
     ]
@@ -83,7 +85,14 @@ def main() -> None:
     settings = vars(given) | {"out": Path(run).name}
     write_json(
         Path(run) / "ours.json",
-        {"settings": settings, "seconds": seconds, "members": trained, "machine": describe()},
+        {
+            "settings": settings,
+            "search": search,
+            "retrain": retrain,
+            "seconds": seconds,
+            "members": trained,
+            "machine": describe(),
+        },
     )
     print(f"{seconds['all']:.0f} s; {len(trained)} files in {run}/exports")
 
