@@ -7,8 +7,8 @@ Fashion-MNIST, error and latency, at most 2 ms, the image space, two workers; al
 fast enough, and how many multiply-adds a network has at least (what is best after two epochs is often too small to
 learn on for fifteen). `nas retrain` trains those of its front that together dominate most on all 60,000 images, two at
 a time, by one recipe for long trainings, for as many epochs as fit into the rest; `nas export` writes them. Leaves the
-run folder, with the files in exports/, and ours.json: what was asked, and what took how long. `judge_models.py` compares such folders; what
-`nas retrain` says of the test set is looked at by nobody here.
+run folder, with the files in exports/, and ours.json: what was asked, and what took how long.
+`judge_models.py` compares such folders; what `nas retrain` says of the test set is looked at by nobody here.
 """
 
 from __future__ import annotations
