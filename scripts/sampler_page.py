@@ -28,6 +28,7 @@ from bench_samplers import (
     over_time,
     read_runs,
     scores,
+    signed_rank_p,
 )
 
 PAGE = Path("docs/sampler.md")
@@ -100,6 +101,20 @@ def gated(out: Path) -> list[str]:
             made.append([name, f"{found[OURS].median(50):.3f}", f"{found[OURS].median(200):.3f}", *cells])
     head = (f"{SHORT[peer]}{gate} at 200" for peer in TPES for gate in ("", ", told before"))
     return lines(["task", "ours at 50", "ours at 200", *head], made)
+
+
+def gaussian(out: Path) -> list[str]:
+    """Return what Optuna's Gaussian process reaches beside ours, on the development tasks."""
+    ours = {name: scores(rows)[OURS] for name, rows in by_task(plain(out)).items()}
+    made = []
+    for name, rows in by_task(plain(out / "gp")).items():
+        for sampler, theirs in scores(rows).items():
+            pairs = [(ours[name].at(100)[seed], score) for seed, score in theirs.at(100).items()]
+            ahead, p = sum(a > b for a, b in pairs), signed_rank_p([a - b for a, b in pairs])
+            cells = (f"{found.median(at):.3f}" for at in (50, 100) for found in (ours[name], theirs))
+            told = f"{sampler.removeprefix('peer:')}, {name}" if sampler.endswith(GATE) else name
+            made.append([told, *cells, f"{ahead} of {len(pairs)}", f"{p:.2g}"])
+    return lines(["task", "ours at 50", "GP at 50", "ours at 100", "GP at 100", "ours ahead at 100", "p"], made)
 
 
 def ablation(out: Path) -> list[str]:
@@ -181,6 +196,7 @@ TABLES: dict[str, Callable[[Path], list[str]]] = {
     "development": main_table("development"),
     "aside": main_table("aside"),
     "gated": gated,
+    "gaussian": gaussian,
     "ablation": ablation,
     "pending": pending,
     "time": time,

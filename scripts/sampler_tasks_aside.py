@@ -1,4 +1,4 @@
-"""Tasks kept aside: no design decision looks at them, they judge the sampler that was decided upon.
+"""Tasks kept aside: no setting of the sampler was chosen by them; docs/sampler.md says which were looked at for what.
 
 The other pairs of NAS-Bench-201; a surface of stages that is drawn at random from a seed (where the one of mixed
 blocks is a formula); and flat spaces without a repeat. Reading the surfaces before the end spoils them.
@@ -32,7 +32,7 @@ _N_WAVES = 24
 
 
 def aside() -> dict[str, Task]:
-    """The tasks that are looked at once, at the end."""
+    """The tasks that settings are not chosen by."""
     tasks = [
         stages("stages, latency", prices=("latency_ms",)),
         stages("stages, parameters under a latency budget", prices=("params",), budget=True),

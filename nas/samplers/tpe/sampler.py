@@ -69,8 +69,8 @@ class TPE:
     proposed twice while anything new is found (`Fresh.draw`).
 
     Prices are looked at as logarithms: their unit, or a power of them, changes nothing. Losses count where they are
-    better than three quarters of the first trials; prices where they are below three quarters of all, but for a share
-    `beyond` of the proposals, which looks at the whole range.
+    better than in the worst quarter of the first trials; prices where they are below the dearest quarter of the survey,
+    but for a share `beyond` of the proposals, which looks at the whole range.
 
     Made for some ten to some thousand trials of expensive training in a tree of many choices. Poor for losses that
     jump without pattern, and for more than four objectives.
