@@ -54,15 +54,16 @@ from nas.space.parameters import Scalar
 FOLDER = Path("results/samplers")
 FIGURE = Path("docs/images/samplers.png")
 CHECKPOINTS = (25, 50, 75, 100, 150, 200, 300, 400, 500)
+GP = "peer:GP"
 PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "peer:TPE default": ("TPESampler", {}),
     "peer:TPE multivariate+group": ("TPESampler", {"multivariate": True, "group": True}),
     "peer:NSGA-II": ("NSGAIISampler", {}),
-    "peer:GP": ("GPSampler", {}),
+    GP: ("GPSampler", {}),
 }
 TPES = tuple(name for name, (cls, _) in PEERS.items() if cls == "TPESampler")
 GATE = " +gate"
-DEFAULT = ("tpe", "random", *(name for name in PEERS if name != "peer:GP"))  # which takes hours on all tasks
+DEFAULT = ("tpe", "random", *(name for name in PEERS if name != GP))  # which takes hours on all tasks
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
 MOST_FORBIDDEN = 50
 MOST_BARREN = 10_000
@@ -775,8 +776,8 @@ def at_once(rows: Iterable[Row], plain: Sequence[Row]) -> Iterator[tuple[str, st
             here = scores(row for row in task_rows if (row["n"], row["pending"]) == (n, pending))
             for sampler, found in here.items():
                 one = alone.get(name, {}).get(sampler)
-                known = one is not None and n in one.checkpoints
-                yield name, sampler, pending, n, found.median(n), one.median(n) if one and known else math.nan
+                known = math.nan if one is None or n not in one.checkpoints else one.median(n)
+                yield name, sampler, pending, n, found.median(n), known
 
 
 def report_time(rows: Sequence[Row], ours: str) -> None:

@@ -170,10 +170,13 @@ def multifidelity(args: argparse.Namespace, folder: Path) -> None:
     n_seeds = {"digits": args.seeds, "spoken_digits": args.seeds, "fashion_mnist": max(1, args.seeds // 2)}
     jobs: list[list[tuple[str, int, str]]] = []  # what runs side by side: the same time limit
     for data in available(args.data):
-        jobs += [[(data, seed, name) for name in ("none", "auto")] for seed in range(n_seeds[data])]
-        quarters = [(data, seed, figures.QUARTER) for seed in range(n_seeds[data])]
+        todo = {
+            n: [s for s in range(n_seeds[data]) if not book.has(data=data, seed=s, rungs=n)]
+            for n in ("none", figures.QUARTER)
+        }
+        jobs += [[(data, seed, "none"), (data, seed, "auto")] for seed in todo["none"]]
+        quarters = [(data, seed, figures.QUARTER) for seed in todo[figures.QUARTER]]
         jobs += [quarters[i : i + 2] for i in range(0, len(quarters), 2)]
-    jobs = [job for job in jobs if not all(book.has(data=d, seed=s, rungs=name) for d, s, name in job)]
     with ThreadPoolExecutor(2) as pool:
         for job in steps(jobs, args.minutes):
             searches = {}

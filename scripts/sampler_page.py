@@ -18,6 +18,7 @@ from bench_sampler_knowledge import CHECKPOINTS, EXPERIMENTS
 from bench_samplers import (
     FOLDER,
     GATE,
+    GP,
     TPES,
     Row,
     Scores,
@@ -28,7 +29,6 @@ from bench_samplers import (
     over_time,
     read_runs,
     scores,
-    signed_rank_p,
 )
 
 PAGE = Path("docs/sampler.md")
@@ -105,15 +105,13 @@ def gated(out: Path) -> list[str]:
 
 def gaussian(out: Path) -> list[str]:
     """Return what Optuna's Gaussian process reaches beside ours, on the development tasks."""
-    ours = {name: scores(rows)[OURS] for name, rows in by_task(plain(out)).items()}
+    ours = by_task(row for row in plain(out) if row["sampler"] == OURS)
     made = []
     for name, rows in by_task(plain(out / "gp")).items():
-        for sampler, theirs in scores(rows).items():
-            pairs = [(ours[name].at(100)[seed], score) for seed, score in theirs.at(100).items()]
-            ahead, p = sum(a > b for a, b in pairs), signed_rank_p([a - b for a, b in pairs])
-            cells = (f"{found.median(at):.3f}" for at in (50, 100) for found in (ours[name], theirs))
-            told = f"{sampler.removeprefix('peer:')}, {name}" if sampler.endswith(GATE) else name
-            made.append([told, *cells, f"{ahead} of {len(pairs)}", f"{p:.2g}"])
+        result = TaskResult.of(name, [*ours[name], *rows], OURS)
+        ahead, n, p = result.against(GP, 100)
+        cells = (f"{result.samplers[who].median(at):.3f}" for at in (50, 100) for who in (OURS, GP))
+        made.append([name, *cells, f"{ahead} of {n}", f"{p:.2g}"])
     return lines(["task", "ours at 50", "GP at 50", "ours at 100", "GP at 100", "ours ahead at 100", "p"], made)
 
 
