@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -165,7 +166,7 @@ class TrialRecord:
             "epoch_seconds": f"{self.epoch_seconds:.4g}" if self.epoch_seconds else "",
             "epoch_seconds_predicted": f"{self.epoch_seconds_predicted:.4g}" if self.epoch_seconds_predicted else "",
             "ended_s": f"{self.ended_s:.2f}" if self.ended_s else "",
-            "curve": " ".join(f"{epochs:.4g}:{accuracy:.4f}" for epochs, accuracy in self.curve),
+            "curve": " ".join(f"{epochs:.4g}:{value:.6g}" for epochs, value in self.curve),
         }
         cells |= self.scores
         for name, price in self.prices.items():
@@ -285,14 +286,20 @@ def read_csv(path: Path) -> list[TrialRecord]:
     return records
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write a small file atomically: to a neighbour first, then renamed.
 
+    Args:
+        durable: a power cut, too, leaves the old one or the new one. It waits for the disk: for what is written seldom,
+            and cannot be made again from other files.
     Raises:
         RunError: it cannot be written.
     """
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @contextmanager
@@ -312,9 +319,9 @@ def replacing(path: Path) -> Iterator[Path]:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, *, durable: bool = False) -> None:
     """Write JSON as `write_text` does; NaN and infinities become null."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n", durable=durable)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_csv_holds_all_but_the_way_there(tmp_path_factory, some):
     write_csv(path, some, columns)
     back = read_csv(path)
     lost = {"key": "", "rung_scores": (), "paused": False}
-    rounded = [[(float(f"{epochs:.4g}"), round(accuracy, 4)) for epochs, accuracy in r.curve] for r in some]
+    rounded = [[(float(f"{epochs:.4g}"), float(f"{value:.6g}")) for epochs, value in r.curve] for r in some]
     assert [
         {**vars(r), **lost, "curve": tuple(curve), "arch": r.arch.values}
         for r, curve in zip(some, rounded, strict=True)
@@ -118,7 +119,7 @@ def test_a_row_by_hand(tmp_path):
         epoch_seconds=0.4,
         epoch_seconds_predicted=0.35,
         ended_s=12.3456,
-        curve=((0.333333, 0.25), (3, 0.5)),
+        curve=((0.333333, 0.25), (3, 0.000012345678)),
     )
     write_csv(tmp_path / "t.csv", mark_front([record], [7]), record.arch.values)
     head, row = (tmp_path / "t.csv").read_text().splitlines()
@@ -127,7 +128,7 @@ def test_a_row_by_hand(tmp_path):
     architecture = '"{""body.0"":""conv"",""body.0.conv.width"":8,""body.0.conv.se"":true}"'
     assert (
         row == f"7,complete,true,0.5,2.0,1.5,2.5,1200,,,3,1.235,{print_},{architecture},1.25,,,,3,1,0.4,0.35,12.35,"
-        "0.3333:0.2500 3:0.5000,,,,,,conv,8,true"
+        "0.3333:0.25 3:1.23457e-05,,,,,,conv,8,true"
     )
 
 
@@ -163,6 +164,26 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     with pytest.raises(RunError, match=r"nowhere/a: cannot be written"):
         write_text(tmp_path / "nowhere" / "a", "x")
+
+
+def test_what_is_to_survive_a_power_cut_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    events, sync, replace = [], os.fsync, Path.replace
+
+    def synced(descriptor):
+        events.append(os.fstat(descriptor).st_size)
+        sync(descriptor)
+
+    def replaced(self, target):
+        events.append(target.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    write_text(tmp_path / "a", "12345", durable=True)
+    write_json(tmp_path / "b", {}, durable=True)
+    write_text(tmp_path / "c", "12345")
+    assert events == [5, "a", 3, "b", "c"]
+    assert (tmp_path / "a").read_text() == "12345"
 
 
 def test_json_has_no_nan(tmp_path):

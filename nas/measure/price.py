@@ -90,7 +90,7 @@ class Pricer:
             file_key = _file_key(path, precision)
         new = {**known, **{name: _pooled(known[name], m) for name, m in again.items()}}
         self.keep(file_key, new)
-        self._known.update((key, new) for key, prices in self._known.items() if prices is known)
+        self._known.update((key, new) for key, prices in self._known.items() if prices == known)
         return new
 
     def known(self, network: Network) -> Prices | None:

@@ -120,10 +120,14 @@ class Evaluator:
     def sharpen(self, record: TrialRecord, limits: Mapping[str, Sequence[float]]) -> TrialRecord:
         """Return a trained trial with the latencies named in `limits` measured again, longer where it matters.
 
-        The gate has spoken before the training; its 3 % of allowance are there for what a second look may find.
+        The gate has spoken before the training; its 3 % of allowance are there for what a second look may find. All
+        candidates that are built alike have the new price: two prices of one network would have chance choose.
         """
+        before = self.candidate(record.arch).prices
         prices = self.pricer.sharpen(self.untrained(record.arch), limits, precision_of(self.config.space, record.arch))
-        self._known[record.arch] = dataclasses.replace(self.candidate(record.arch), prices=prices)
+        for arch, candidate in self._known.items():
+            if candidate.prices == before:
+                self._known[arch] = dataclasses.replace(candidate, prices=prices)
         return dataclasses.replace(record, prices=prices)
 
     def describe(self, arch: Architecture, wanted: Collection[int] | None = None) -> tuple[float, float, float]:

@@ -10,25 +10,49 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
 from nas.errors import RunError
 from nas.objectives import Prices
-from nas.records import Lines, TrialRecord, plain_prices, read_csv, read_prices, replacing, write_csv
+from nas.records import (
+    Lines,
+    TrialRecord,
+    plain_prices,
+    read_csv,
+    read_json,
+    read_prices,
+    replacing,
+    write_csv,
+    write_json,
+)
 from nas.study.config import StudyConfig
 
 
 class RunFolder:
-    """`config.yaml`, `machine.json`, `study.db`, `trials.csv`, `front.csv`, `front.png`, `checkpoints/`, ..."""
+    """`config.yaml`, `machine.json`, `study.db`, `trials.csv`, `front.csv`, `front.png`, `checkpoints/`, ...
+
+    Args:
+        otherwise: asked where a new run goes if, by the time that it is made, there is a folder already; None: nowhere.
+    """
 
     most_paused_bytes = 2 * 1024**3
     """Of all trainings together that were set aside."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, otherwise: Callable[[], Path] | None = None) -> None:
+        self._otherwise = otherwise
+        self._lie_at(Path(path))
+
+    @classmethod
+    def numbered(cls, parent: Path, stem: str) -> RunFolder:
+        """Return `next_folder`, and the one after it where another search has made that meanwhile."""
+        return cls(next_folder(parent, stem), otherwise=partial(next_folder, parent, stem))
+
+    def _lie_at(self, path: Path) -> None:
+        self.path = path
         self.config = self.path / "config.yaml"
         self.machine = self.path / "machine.json"
         self.trials = self.path / "trials.csv"
@@ -44,23 +68,42 @@ class RunFolder:
         self.prices = self.path / "prices.jsonl"
         self.networks = self.path / "networks.json"
         self.report = self.path / "report.html"
+        self._begun = self.path / ".begun.json"
         self._lines: Lines = {}
 
     def create(self) -> None:
-        """Make the folder, which must be new or empty.
+        """Make the folder, which must be new or empty; one that is `numbered` is new.
 
         Raises:
             RunError: there is something in it, or it cannot be made.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self._make()
             occupied = any(self.path.iterdir())
         except OSError as error:
             raise RunError(f"{self.path}: the run folder cannot be made: {error.strerror}") from None
         if occupied:
             how = "--resume goes on with it" if self.config.exists() else "it is no run of ours"
             raise RunError(f"{self.path}: the folder is not empty, and {how}; choose another with --out")
-        self.checkpoints.mkdir()
+        try:
+            self.checkpoints.mkdir()
+        except FileExistsError:
+            raise RunError(
+                f"{self.path}: another search has just begun in this folder; choose another with --out"
+            ) from None
+
+    def _make(self) -> None:
+        """Make the folder itself; searches that begin together do not share a number."""
+        while (otherwise := self._otherwise) is not None:
+            try:
+                self.path.mkdir(parents=True)
+                self._otherwise = None
+            except FileExistsError:
+                following = otherwise()
+                if following == self.path:  # which is not seen to be there
+                    raise
+                self._lie_at(following)
+        self.path.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -116,10 +159,10 @@ class RunFolder:
         Raises:
             RunError: it cannot be written.
         """
-        line = json.dumps({"network": key, **plain_prices(prices)})
+        line = json.dumps({"network": key, **plain_prices(prices)}) + "\n"
         try:
-            with self.prices.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            with self.prices.open("a+b") as file:
+                file.write(("\n" + line if _is_cut(file) else line).encode())
         except OSError as error:
             raise RunError(f"{self.prices}: cannot be written: {error.strerror}") from None
 
@@ -133,6 +176,22 @@ class RunFolder:
                 yield str(kept.pop("network")), read_prices(kept)
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
+
+    def begin(self, number: int, times: int) -> None:
+        """Write that this process begins to train a trial, and for which time if it died of it before."""
+        write_json(self._begun, {"trial": number, "times": times})
+
+    def ended(self) -> None:
+        """Forget that a training was begun: it has ended, and the process with it has not."""
+        self._begun.unlink(missing_ok=True)
+
+    def begun(self) -> tuple[int, int] | None:
+        """Return the trial in whose training the last process died, and how often; None where it did not."""
+        try:
+            found = read_json(self._begun)
+            return int(found["trial"]), int(found["times"])
+        except (RunError, KeyError, TypeError, ValueError):
+            return None
 
     def checkpoint(self, number: int) -> Path:
         """Where the weights of a front member's trial are."""
@@ -149,7 +208,8 @@ class RunFolder:
             rows = [row for row in csv.DictReader(lines) if row.get("trial") == str(number)]
         except (OSError, UnicodeDecodeError, csv.Error):
             return set()
-        return {row.get("weights") or "" for row in rows if (self.exports / Path(row["file"] or "").name).is_file()}
+        files = [(self.exports / (row["file"] or ""), row.get("weights") or "") for row in rows]
+        return {weights for file, weights in files if file.parent == self.exports and file.is_file()}
 
     def retrained_trial(self, number: int) -> Path:
         """The folder of a trial's retraining."""
@@ -245,6 +305,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _is_cut(file: BinaryIO) -> bool:
+    """Return whether the last line of a file has no end: whoever wrote it was killed."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def next_folder(parent: Path, stem: str) -> Path:

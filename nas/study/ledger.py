@@ -37,6 +37,7 @@ class Ledger:
         completed: complete trials as they came; after a resume, those of before by their numbers.
         curves: what the trainings so far say of the rest of one, for each objective that has an error
             (`Objective.error`), which they follow.
+        reopened: numbers of the trials that were refused and may be proposed again.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Ledger:
         self._shares = {name: objective for name, objective in self._with_error.items() if objective.is_share}
         self._worst: dict[str, float] = {}
         """The errors beyond which all look alike to samplers, see `worst_of_interest`."""
+        self.reopened: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -122,7 +124,16 @@ class Ledger:
             for at, record in enumerate(self.records):
                 if record.state in ("complete", "stopped_early") and (now := self._observe(record)) != self._seen[at]:
                     self._seen[at] = now
-        return self._seen
+        if not self.reopened:
+            return self._seen
+        return [o for o, r in zip(self._seen, self.records, strict=True) if r.number not in self.reopened]
+
+    def reopen(self, numbers: Sequence[int]) -> None:
+        """Let samplers propose again what some trials were: what kept them from being trained is no longer so."""
+        self.reopened |= set(numbers)
+        for number in numbers:
+            if (record := self.get(number)) is not None:
+                self.by_arch.pop(record.arch, None)
 
     def expected(self) -> dict[int, tuple[float, ...]]:
         """Return the losses of the trained trials by number, as they are expected at the end of a full training."""

@@ -13,13 +13,14 @@ _SHARE = 0.9
 
 
 @contextmanager
-def training_process(beside: int = 1) -> Iterator[None]:
+def training_process(beside: int = 1, memory: int | None = None) -> Iterator[None]:
     """Set this process up to train and measure; threads and the memory limit are as before afterwards.
 
     One thread is what makes a training repeatable, and two processes of one thread train more than one of two.
 
     Args:
         beside: how many such processes share the machine, this one counted.
+        memory: bytes that it may take beyond what it has, see `free_memory`; None: its share of what is free now.
     """
     import torch
 
@@ -27,30 +28,40 @@ def training_process(beside: int = 1) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with memory_limit(beside):
+        with memory_limit(free_memory(beside) if memory is None else memory):
             yield
     finally:
         torch.set_num_threads(before)
 
 
+def free_memory(beside: int = 1) -> int | None:
+    """Return how many bytes each of some processes may take of the memory that is free now; None: nobody can tell.
+
+    Whoever starts processes that may be replaced asks once: what replaces one later has the same share, although the
+    others have taken theirs by then.
+    """
+    free = _available_bytes()
+    return None if free is None else int(_SHARE * free / beside)
+
+
 @contextmanager
-def memory_limit(beside: int = 1) -> Iterator[None]:
-    """Let allocations beyond the memory that is free now raise, where the kernel would kill the process.
+def memory_limit(memory: int | None) -> Iterator[None]:
+    """Let allocations beyond so many bytes more raise, where the kernel would kill the process.
 
     A trial that needs more then fails with "out of memory", and the search goes on. On systems without
     /proc/meminfo or `resource` nothing changes.
 
     Args:
-        beside: how many processes share what is free.
+        memory: bytes beyond what this process has, see `free_memory`; None: no limit.
     """
-    free, used = _available_bytes(), _data_bytes()
-    if free is None or used is None:
+    used = _data_bytes()
+    if memory is None or used is None:
         yield
         return
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = used + int(_SHARE * free / beside)
+    limit = used + memory
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from nas.errors import BudgetError, RunError, SpaceError
+from nas.errors import BudgetError, NasError, RunError, SpaceError
 from nas.measure import noticed
 from nas.objectives import Budget, Objective
 from nas.records import TrialRecord, mark_front
@@ -45,6 +45,9 @@ _UNTRAINED = 5000
 _MOST_DEATHS = 2
 """Processes that may die of a trial: the first may have been anybody's fault."""
 
+_MOST_DEATHS_HERE = 3
+"""The same where the search itself is what dies: it is ended for more reasons, such as a machine that is taken away."""
+
 _TRIAL_SHARE = 0.1
 """Of the time of a search: one training may take no more, or a single network would eat it."""
 
@@ -57,6 +60,10 @@ _MOST_FINISHING = 0.5
 """Share of a search's time that may go into finishing what was begun."""
 
 Ended = Literal["trials", "time", "plateau", "interrupted", "exhausted"]
+
+
+class _TimeIsOver(Exception):
+    """Raised through a sampler that asks for one more price."""
 
 
 @dataclass(frozen=True)
@@ -139,17 +146,23 @@ class Search:
         self._next: Candidate | None = None
         """Proposed ahead, while all slots are taken."""
         self._barren = self._rejected = 0
+        self._exhausted = False
+        self._deaths: dict[int, int] = {}
+        """How often this process has died while it trained a trial, by its number."""
         self._searched_before = max((record.ended_s for record in self.records), default=0.0)
         self.spent: dict[str, float] = {**self.setup_s, "waiting": 0.0, "proposing": 0.0}
         """Seconds of this process: getting ready, waiting for trainings (or training, where nobody else does), and
         proposing without what pricing took meanwhile."""
-        for record in self.records:
-            if record.prices:
-                self.evaluator.pricer.remember(record.key.split("-")[0], record.prices)
-                self.evaluator.screener.learn(record.arch, record.prices)
-            self.evaluator.seconds.learn(record)
         for key, prices in self.folder.kept_prices():
             self.evaluator.pricer.remember(key, prices)
+        for record in sorted(self.records, key=lambda r: r.state == "complete"):  # those were measured last
+            if record.prices:
+                self.evaluator.pricer.remember(record.key.split("-")[0], record.prices)
+        for record in self.records:
+            if record.prices:
+                self.evaluator.screener.learn(record.arch, record.prices)
+            self.evaluator.seconds.learn(record)
+        self.ledger.reopen([r.number for r in self.records if r.reason.startswith(TOO_LONG) and self._fits(r.arch)])
         self._priced = set(self.ledger.by_arch)
         self._trained_before = self._grown_at = self.trained
         self._grown_with = len(self.ledger.completed)
@@ -235,6 +248,7 @@ class Search:
             self._check_hope(at_least=1)
             return ended
         except KeyboardInterrupt:
+            self.folder.ended()  # by somebody, and not by what was trained
             return "interrupted"
         finally:
             self.write_results()
@@ -242,6 +256,7 @@ class Search:
     # ---------------------------------------------------------------- the loop
 
     def _run(self) -> Ended:
+        self._count_deaths()
         ended: Ended | None = None
         while True:
             while ended is None and len(self._running) < self.executor.slots:
@@ -274,10 +289,16 @@ class Search:
             return self._further(promising, rungs=self.ledger.n_rungs), None
         if enough is not None:
             return None, None if self._running else enough
-        return self._new()
+        running, ended = self._new()
+        if ended == "exhausted":  # there is nothing new, but what was begun may be worth finishing
+            self._exhausted = True
+            return self._choose()
+        return running, ended
 
     def _enough(self) -> Ended | None:
         """Return why no new network is begun; None where there may be more."""
+        if self._exhausted:
+            return "exhausted"
         if self.limits.trials is not None and self.trained + self._n_new >= self.limits.trials:
             return "trials"
         few = len(self.ledger.completed) < FEW
@@ -311,6 +332,29 @@ class Search:
         record = self.ledger.get(number)
         assert record is not None
         return full_seconds(record) * (1 - record.share)
+
+    def _count_deaths(self) -> None:
+        """Look up which training this process has died in before; a trial that it dies of each time has failed."""
+        begun = self.folder.begun()
+        if begun is None:
+            return
+        number, times = begun
+        before, waiting = self.ledger.get(number), dict(self.interrupted)
+        if times < _MOST_DEATHS_HERE or (number not in waiting and (before is None or not before.paused)):
+            self._deaths[number] = times
+            return
+        reason = f"the search ended {times} times while it was trained"
+        if before is None:
+            self.interrupted = [(n, arch) for n, arch in self.interrupted if n != number]
+            candidate = self.evaluator.candidate(waiting[number])
+            record = TrialRecord(number, candidate.arch, "failed", candidate.prices, key=candidate.key, reason=reason)
+        else:
+            record = replace(before, state="failed", paused=False, reason=reason)
+        record = replace(record, ended_s=self.searched_s)
+        self.storage.finish(record)
+        self.folder.drop_state(number)
+        self.folder.ended()
+        self._keep(record)
 
     def _again(self, number: int, arch: Architecture) -> Running | None:
         """Return the job of a trial that was interrupted; None where it is refused now."""
@@ -360,9 +404,13 @@ class Search:
         before = len(self.records)
         rng = generator(self.evaluator.config.seed, "sampler", before + self._n_new)
         priced_s = self.evaluator.pricing_s
-        with self._spending("proposing"):
-            arch = self.sampler.propose([*self._evidence, *self.ledger.seen()], at_work, self._price, rng)
-        self.spent["proposing"] -= self.evaluator.pricing_s - priced_s
+        try:
+            with self._spending("proposing"):
+                arch = self.sampler.propose([*self._evidence, *self.ledger.seen()], at_work, self._price, rng)
+        except _TimeIsOver:
+            return None
+        finally:
+            self.spent["proposing"] -= self.evaluator.pricing_s - priced_s
         admitted = None
         if arch not in self.ledger.by_arch and arch not in at_work:
             admitted = self._admit(self.evaluator.candidate(arch))
@@ -388,6 +436,8 @@ class Search:
 
     def _price(self, arch: Architecture) -> Price:
         """Answer a sampler what a candidate costs; one that breaks a budget is recorded there and then."""
+        if self.seconds_left <= 0:
+            raise _TimeIsOver
         candidate = self.evaluator.candidate(arch)
         at_work = any(running.candidate.arch == arch for running in self._running.values())
         refused = self._refused(candidate)
@@ -427,6 +477,11 @@ class Search:
             return 0.0
         return max(0.0, self.evaluator.seconds.full(candidate.arch).least / limit - 1)
 
+    def _fits(self, arch: Architecture) -> bool:
+        """Whether a training is not sure to exceed its time limit."""
+        limit = self.trial_limit_s
+        return limit is None or self.evaluator.seconds.full(arch).least <= limit
+
     # ---------------------------------------------------------------- jobs
 
     def _job(self, number: int, candidate: Candidate, rung: int) -> Running:
@@ -456,7 +511,10 @@ class Search:
         return self.ledger.curves[trained[0].name].bar(share, needed_error, candidate.epochs)
 
     def _begin(self, running: Running) -> None:
-        self._running[running.job.number] = running
+        number = running.job.number
+        self._running[number] = running
+        if not self.executor.apart:
+            self.folder.begin(number, self._deaths.get(number, 0) + 1)
         self.watcher.training(running.job.number, running.candidate, self)
         left = self.seconds_left
         job = replace(running.job, seconds_left=None if left == math.inf else max(0.0, left))
@@ -469,6 +527,8 @@ class Search:
     def _take(self, outcome: Outcome) -> None:
         """Record what became of a job."""
         running = self._running.pop(outcome.number)
+        if not self.executor.apart:
+            self.folder.ended()
         deaths = running.deaths + (not outcome.blameless)
         if outcome.ended == "died" and deaths < _MOST_DEATHS:
             self._begin(replace(running, deaths=deaths))
@@ -492,12 +552,31 @@ class Search:
             self._keep(record)
             self.folder.trim_states(self._nearest_first)
             return
-        if record.state == "complete":
-            if self._first_of_its_price(record) and (rivals := close(record, self.ledger.front, self.objectives)):
-                record = self.evaluator.sharpen(record, rivals)
-            if outcome.weights and record.number in front_numbers([*self.ledger.front, record], self.objectives):
-                # Before the storage knows: a kill between the two costs a trial, which is run again, and no weights.
-                self.folder.save_checkpoint(record.number, outcome.weights)
+        try:
+            if record.state == "complete":
+                record = self._sharpened(record)
+        finally:  # whatever ends a second measurement: the training is done
+            self._finish(record, outcome.weights)
+
+    def _sharpened(self, record: TrialRecord) -> TrialRecord:
+        """Return a complete trial, its latencies measured once more where chance would say what is on the front."""
+        if self._first_of_its_price(record) and (rivals := close(record, self.ledger.front, self.objectives)):
+            try:
+                return self.evaluator.sharpen(record, rivals)
+            except RunError:
+                raise  # nothing can be measured any more
+            except NasError:
+                pass  # such as a connection that was lost; what it was priced at stands
+        return record
+
+    def _finish(self, record: TrialRecord, weights: bytes | None) -> None:
+        """Write what became of a trial whose training is over."""
+        on_front = record.state == "complete" and record.number in front_numbers(
+            [*self.ledger.front, record], self.objectives
+        )
+        if weights and on_front:
+            # Before the storage knows: a kill between the two costs a trial, which is run again, and no weights.
+            self.folder.save_checkpoint(record.number, weights)
         self.storage.finish(record)
         self.folder.drop_state(record.number)
         self._keep(record)
@@ -579,15 +658,16 @@ class Search:
 
     def _check_hope(self, at_least: int = NOTHING_KEPT) -> None:
         """End a search of which nothing can come: say how far off the budgets are, or why nothing can be priced."""
-        if self.trained or self._running or len(self.records) < at_least:
+        tried = [r for r in self.records if r.number not in self.ledger.reopened]
+        if self.trained or self._running or len(tried) < at_least:
             return
-        if any(r.state not in ("over_budget", "failed") or was_trained(r) for r in self.records):
+        if any(r.state not in ("over_budget", "failed") or was_trained(r) for r in tried):
             return
-        priced = [r for r in self.records if r.prices]
+        priced = [r for r in tried if r.prices]
         if not priced:
-            reasons = Counter(r.reason for r in self.records).most_common(3)
+            reasons = Counter(r.reason for r in tried).most_common(3)
             lines = [f"  {n} times: {reason}" for reason, n in reasons]
-            raise SpaceError(f"none of {len(self.records)} candidates can be built and priced:\n" + "\n".join(lines))
+            raise SpaceError(f"none of {len(tried)} candidates can be built and priced:\n" + "\n".join(lines))
         lines = []
         for b in self.budgets:
             prices = [r.prices[b.objective] for r in priced]

@@ -8,19 +8,19 @@ import shlex
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
 
 from nas.data import Task, is_code, load_task, write_shared
 from nas.errors import DataError, NasError, RunError
-from nas.measure import open_meter, opened
+from nas.measure import OpenMeter, open_meter, opened
 from nas.measure.price import Pricer
 from nas.measure.target import Target
-from nas.objectives import Objective, thresholds
+from nas.objectives import Budget, Objective, thresholds
 from nas.plugins import check_same, loaded, together
 from nas.records import read_json, write_json
 from nas.rng import generator
@@ -39,13 +39,13 @@ from nas.study.folder import RunFolder
 from nas.study.jobs import Executor, Tell
 from nas.study.judging import check_judge, judge_of, portable_metrics, scaled_to, usual_objectives
 from nas.study.ledger import Ledger
-from nas.study.limits import training_process
+from nas.study.limits import free_memory, training_process
 from nas.study.loop import Limits, Quiet, Search, Watcher
 from nas.study.meters import calibrate, keep_conditions
 from nas.study.own import RUN_ID, check_own, check_there, own_url
 from nas.study.rungs import settled
 from nas.study.storage import Storage
-from nas.study.warm import read_earlier, read_kept, write_kept
+from nas.study.warm import EarlierRun, read_earlier, read_kept, write_kept
 from nas.study.work import prepare, prepare_here
 from nas.training.device import device_of
 from nas.training.judge import MOST_JUDGED
@@ -123,7 +123,106 @@ def open_search(
             "this script was begun once more, by a worker of the search that it starts; keep the search under "
             "'if __name__ == \"__main__\":', since workers import the script, or use workers=1"
         )
+
+    def load(config: StudyConfig) -> Task:
+        return load_data(config, download=download, code=code) if task is None else task
+
     before = folder.read_config() if resume else None
+    found = _checked(config, folder, before, load, executor, targets, storage_url)
+    config = found.config
+    with (
+        nullcontext() if resume else _made(folder),
+        folder.locked(),
+        _opened_study(config, folder, storage_url, resume=resume) as storage,
+        training_process(workers or 1),
+        opened(found.meters),
+    ):
+        if found.earlier and not resume:
+            write_kept(folder.warm_start, found.earlier)
+        config.write(folder.config, version(DISTRIBUTION))  # a resume may know another path of the data
+        calibrating = time.monotonic()
+        calibrate(found.meters, storage, folder)
+        setup_s = {"loading": found.loading_s, "calibrating": time.monotonic() - calibrating}
+        ledger = Ledger(
+            found.objectives,
+            found.budgets,
+            shares=[rung.share for rung in config.parsed_rungs()],
+            n_judged=min(len(found.task.x_val), MOST_JUDGED),
+            timed=limits.seconds is not None,
+        )
+        records, interrupted = storage.load()
+        ledger.take_all(records)
+        limited, own = thresholds(found.budgets), config.own_prices()
+        samples = calibration(found.task, config.seed)
+        pricer = Pricer(found.meters, found.task.in_shape, folder.path, limited, samples, folder.keep_price, own)
+        evaluator = Evaluator(config, found.task, pricer)
+        sampler = make_sampler(
+            config.sampler,
+            config.space,
+            found.objectives,
+            config.seed,
+            gated=_gated(found.budgets),
+            describe=evaluator.describe,
+            screen=evaluator.screener if evaluator.screener.tells else None,
+        )
+        runs = _executor(config, found.task, folder, workers, executor, lambda progress: search.told(progress))
+        search = Search(
+            evaluator=evaluator,
+            sampler=sampler,
+            storage=storage,
+            folder=folder,
+            ledger=ledger,
+            executor=runs,
+            limits=limits,
+            watcher=watcher or Quiet(),
+            interrupted=interrupted,
+            earlier=found.earlier,
+            started=started,
+            setup_s=setup_s,
+        )
+        _keep_search(search, folder, executor, began)  # a search that is killed had limits, too
+        try:
+            yield search
+        finally:
+            runs.close()
+            keep_conditions(found.meters, folder)
+            _keep_search(search, folder, executor, began, over=True)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What a search is put together from: nothing the user could mend is wrong with it, and nothing is written yet."""
+
+    config: StudyConfig
+    """As the run keeps it: with its plugins, its id, its rungs, the objectives that the data call for."""
+
+    task: Task
+    objectives: Sequence[Objective]
+    budgets: Sequence[Budget]
+
+    meters: Mapping[str, OpenMeter]
+    """By name of the latency; not opened yet."""
+
+    earlier: tuple[EarlierRun, ...]
+    loading_s: float
+
+
+def _checked(
+    config: StudyConfig,
+    folder: RunFolder,
+    before: StudyConfig | None,
+    load: Callable[[StudyConfig], Task],
+    executor: str,
+    targets: Sequence[str],
+    storage_url: str | None,
+) -> _Checked:
+    """Check all that can be known before a run is made or gone on with; what costs least comes first.
+
+    Args:
+        before: config of the run that is gone on with.
+    Raises:
+        NasError: something the user can mend.
+    """
     if before is not None:
         check_same(before.plugins, str(folder.path), strict=True)
     config = replace(config, plugins=together(config.plugins))
@@ -136,20 +235,17 @@ def open_search(
         device_of(config.device)
         _check_threads(config.latencies().values())
     budgets = config.parsed_budgets()
-    gated = bool(budgets) or None
-    _try_out(config, config.parsed_objectives(), gated)
-    open_one = open_meter
-    if place == "ray":
-        open_one = partial(open_on_ray, address=address or None)
+    _try_out(config, config.parsed_objectives(), _gated(budgets))
+    open_one = open_meter if place == "local" else partial(open_on_ray, address=address or None)
     meters = {name: open_one(target) for name, target in config.latencies().items()}
     if before is not None:
         _check_same(before, config, folder)
         config = replace(config, rungs=before.rungs, objectives=before.objectives)
         check_there(folder, storage_url)
+
     loading = time.monotonic()
-    if task is None:
-        task = load_data(config, download=download, code=code)
-    setup_s = {"loading": time.monotonic() - loading}
+    task = load(config)
+    loading_s = time.monotonic() - loading
     if config.objectives == ("auto",):
         config = replace(config, objectives=usual_objectives(task))
     objectives = scaled_to(config.parsed_objectives(), task)
@@ -165,62 +261,12 @@ def open_search(
     check_task(config.space, task)
     check_prices(config, task)
     check_judge(judge_of(config.objectives, task), objectives, task)
-    with (
-        nullcontext() if resume else _made(folder),
-        folder.locked(),
-        _opened_study(config, folder, storage_url, resume=resume) as storage,
-        training_process(workers or 1),
-        opened(meters),
-    ):
-        if earlier and not resume:
-            write_kept(folder.warm_start, earlier)
-        config.write(folder.config, version(DISTRIBUTION))  # a resume may know another path of the data
-        calibrating = time.monotonic()
-        calibrate(meters, storage, folder)
-        setup_s["calibrating"] = time.monotonic() - calibrating
-        ledger = Ledger(
-            objectives,
-            budgets,
-            shares=[rung.share for rung in config.parsed_rungs()],
-            n_judged=min(len(task.x_val), MOST_JUDGED),
-            timed=limits.seconds is not None,
-        )
-        records, interrupted = storage.load()
-        ledger.take_all(records)
-        samples = calibration(task, config.seed)
-        limited, own = thresholds(budgets), config.own_prices()
-        pricer = Pricer(meters, task.in_shape, folder.path, limited, samples, folder.keep_price, own)
-        evaluator = Evaluator(config, task, pricer)
-        sampler = make_sampler(
-            config.sampler,
-            config.space,
-            objectives,
-            config.seed,
-            gated=gated,
-            describe=evaluator.describe,
-            screen=evaluator.screener if evaluator.screener.tells else None,
-        )
-        runs = _executor(config, task, folder, workers, place, address, lambda progress: search.told(progress))
-        search = Search(
-            evaluator=evaluator,
-            sampler=sampler,
-            storage=storage,
-            folder=folder,
-            ledger=ledger,
-            executor=runs,
-            limits=limits,
-            watcher=watcher or Quiet(),
-            interrupted=interrupted,
-            earlier=earlier,
-            started=started,
-            setup_s=setup_s,
-        )
-        try:
-            yield search
-        finally:
-            runs.close()
-            keep_conditions(meters, folder)
-            _keep_search(search, folder, executor, began)
+    return _Checked(config, task, objectives, budgets, meters, earlier, loading_s)
+
+
+def _gated(budgets: Sequence[Budget]) -> bool | None:
+    """Return whether a sampler is to ask for prices before it chooses; None: as it sees fit."""
+    return bool(budgets) or None
 
 
 def _check_threads(targets: Iterable[str]) -> None:
@@ -290,8 +336,12 @@ def _opened_study(config: StudyConfig, folder: RunFolder, url: str | None, *, re
             _empty(folder)
 
 
-def _keep_search(search: Search, folder: RunFolder, executor: str, began: str) -> None:
-    """Add to `machine.json` how long this process searched, what the time went into, and what was to end it."""
+def _keep_search(search: Search, folder: RunFolder, executor: str, began: str, *, over: bool = False) -> None:
+    """Add to `machine.json` what is to end a search, and how long it searched and what the time went into.
+
+    Args:
+        over: it was added when it began, and that is replaced.
+    """
     seconds = {"all": time.monotonic() - search.started, **search.seconds()}
     here = {
         "began": began,
@@ -301,20 +351,23 @@ def _keep_search(search: Search, folder: RunFolder, executor: str, began: str) -
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
     machine = read_json(folder.machine) if folder.machine.exists() else {}
-    write_json(folder.machine, {**machine, "searches": [*machine.get("searches", []), here]})
+    before = machine.get("searches", [])
+    write_json(folder.machine, {**machine, "searches": [*(before[:-1] if over else before), here]})
 
 
 def _executor(
-    config: StudyConfig, task: Task, folder: RunFolder, workers: int | None, place: str, address: str, tell: Tell
+    config: StudyConfig, task: Task, folder: RunFolder, workers: int | None, executor: str, tell: Tell
 ) -> Executor:
     """Return what runs the jobs: this process, others that have the data mapped from the run folder, or a cluster."""
+    place, address = read_executor(executor)
     if place == "local" and workers in (None, 1):
         return Here(partial(prepare_here, config, task), tell)
     write_shared(task, folder.shared)
     metrics = portable_metrics(config.objectives)
     if place == "local":
         assert workers is not None
-        return Local(partial(prepare, config, metrics, folder.shared, workers, plugins=loaded()), workers, tell)
+        ready = partial(prepare, config, metrics, folder.shared, workers, plugins=loaded(), memory=free_memory(workers))
+        return Local(ready, workers, tell)
     carried = Carried(partial(prepare, config, metrics, plugins=loaded()), folder.shared, workers or 1)
     gpus = 1.0 if config.device == "cuda" else 0.0  # a process without one of its own sees none
     return OnRay(carried, tell, address=address or None, at_most=workers, gpus_per_trial=gpus)

@@ -50,6 +50,7 @@ def prepare(
     slot: int,
     *,
     plugins: Sequence[Plugin] = (),
+    memory: int | None = None,
 ) -> Runner:
     """Make this process one of `slots` that train, and return what runs its jobs; see `nas.study.jobs.Prepare`.
 
@@ -57,8 +58,9 @@ def prepare(
         metrics: of the user's own, that no import files.
         folder: where `write_shared` put the data.
         plugins: what the process of the search has loaded.
+        memory: as for `training_process`.
     """
-    task = ready(config, metrics, folder, slots, slot, plugins)
+    task = ready(config, metrics, folder, slots, slot, plugins, memory)
     _warm_up(config, task)
     return partial(work, config, task)
 
@@ -70,13 +72,14 @@ def ready(
     slots: int,
     slot: int,
     plugins: Sequence[Plugin],
+    memory: int | None = None,
 ) -> Task:
     """Make this process one of `slots` that train, and return the data; arguments as for `prepare`."""
     restore(plugins)
     for metric in metrics:
         METRICS.take(metric)
     task = open_shared(folder).to(device_of(config.device, slot))
-    _PROCESS.enter_context(training_process(slots))
+    _PROCESS.enter_context(training_process(slots, memory))
     return task
 
 
@@ -206,7 +209,8 @@ def _rung_scores(found: FitResult, reached: int, n_rungs: int, last: Scores | No
     ends: list[Scores] = []
     for log in found.curve:
         if log.rung is not None and log.scores is not None:
-            ends += [log.scores] * (log.rung + 1 - len(ends))
+            ends += (ends[-1:] or [log.scores]) * (log.rung - len(ends))  # rungs that end where the one before does
+            ends.append(log.scores)
     if ends and reached > len(ends):  # the rungs up to there end at one batch
         ends += [ends[-1]] * (reached - len(ends))
     if n_rungs and last is not None:

@@ -101,7 +101,8 @@ def fit(
     check_augment(config.augment, x)
     chosen = pool(x, y, config.subset, config.subset_method, seed)
     if chosen is not None:
-        x, y = x[chosen], y[chosen]
+        with as_trial_failed():
+            x, y = x[chosen], y[chosen]
 
     n_rungs = len(config.rungs)
     last_rung = n_rungs - 1 if until is None else until
@@ -121,7 +122,8 @@ def fit(
     first, curve, train_seconds = 0, list[EpochLog](), 0.0
     if state is not None:
         state.check(len(x), config, seed)
-        learner.load(state)
+        with as_trial_failed():
+            learner.load(state)
         first, curve, train_seconds = state.stretches, list(state.curve), state.train_seconds
 
     ended: Literal["rung", "stopped", "time"] = "rung"
@@ -145,7 +147,7 @@ def fit(
             x_val, y_val = evaluate_on if done else judged_on
             # A network that has never seen an image of full size is no better than chance on one.
             x_val = x_val if size is None else reduce(x_val, size)
-            with learner.judged():
+            with as_trial_failed(), learner.judged():
                 scores = evaluate(module, x_val, y_val, judge=judge, between_batches=clock.pause)
         curve.append(
             EpochLog(stretch.epochs, train_loss, scores, train_seconds, stretch.rung if stretch.last_of_rung else None)
@@ -159,16 +161,18 @@ def fit(
             kept = None
             break
         if deadline is not None or stretch is ahead[-1]:
-            kept = TrainState(
-                seed=seed,
-                config=written(config),
-                n=len(x),
-                stretches=number + 1,
-                curve=tuple(curve),
-                train_seconds=train_seconds,
-                **learner.state(),
-            )
-    learner.finish()
+            with as_trial_failed():
+                kept = TrainState(
+                    seed=seed,
+                    config=written(config),
+                    n=len(x),
+                    stretches=number + 1,
+                    curve=tuple(curve),
+                    train_seconds=train_seconds,
+                    **learner.state(),
+                )
+    with as_trial_failed():
+        learner.finish()
     return FitResult(
         ended=ended,
         reason=reason,

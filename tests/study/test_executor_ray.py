@@ -84,6 +84,8 @@ def empty_cluster():
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     with tempfile.TemporaryDirectory(prefix="nas-ray-") as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))  # of all its processes, which import stub_ray
+        # Ray notes the address of a cluster in its usual folder, which is not there where it never ran.
+        Path(ray._private.utils.get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)
         cluster = Cluster()
         add(cluster, num_cpus=0, temp_dir=folder)  # the driver's
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
@@ -250,6 +252,23 @@ def test_a_job_that_hangs_is_given_up(executor, monkeypatch):
     assert (outcome.ended, outcome.number) == ("failed", 0)
     assert outcome.reason.startswith("time limit of 1 s: did not answer")
     assert [o.ended for o in results(executor, [job(1)])] == ["rung"]
+
+
+def test_a_job_for_which_there_is_no_process_ends_with_the_run(executor, monkeypatch):
+    """And one that had to wait has had so much less of it."""
+    wait_for_slots(executor, 2)
+    monkeypatch.setattr(on_ray, "_GRACE_S", 0.5)
+    for n in range(2):
+        executor.submit(job(n, "sleep", seconds=4.0))
+    executor.submit(job(2, limits={"seconds_left": 0.5}))
+    executor.submit(job(3, limits={"seconds_left": 60.0}))
+    outcomes = {}
+    end = time.monotonic() + SECONDS
+    while len(outcomes) < 4:
+        outcomes |= {outcome.number: outcome for outcome in executor.wait(0.5)}
+        assert time.monotonic() < end
+    assert {n: outcome.ended for n, outcome in outcomes.items()} == {0: "rung", 1: "rung", 2: "time", 3: "rung"}
+    assert 0 < outcomes[3].scores["seconds_left"] < 59
 
 
 def test_to_close_ends_what_is_under_way(cluster):

@@ -18,8 +18,11 @@ from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder
 from nas.study.front import FEW, hypervolume_trace
 from nas.study.loop import Limits, Quiet
-from nas.study.promote import next_to_promote
+from nas.study.promote import next_to_promote, to_finish
 from nas.study.session import open_search
+from nas.study.work import _rung_scores
+from nas.training.log import EpochLog
+from nas.training.loop import FitResult
 
 SPACE = """\
 input: image
@@ -77,6 +80,28 @@ def test_most_are_stopped_and_the_rest_is_trained_in_full(whole):
         assert r.epoch_seconds > 0
         assert r.epoch_seconds_predicted > 0
         assert bool(r.reason) == r.paused == (r.state == "stopped_early")
+
+
+def test_what_an_exhausted_space_has_begun_is_finished(tmp_path, digits):
+    """Five networks: at the first rung one of them earns the second, and nobody the end."""
+    space = parse(
+        "input: image\nbody: {conv: {width: [4, 7, 10, 13, 16], stride: 2}}\nhead: pool\n"
+        "training: {epochs: 9, batch_size: 64, optimizer: {sgd: {lr: 0.2}}}",
+        name="few",
+    )
+    config = dataclasses.replace(config_of(), space=space)
+    for resume in (False, True):
+        found, ended = search(config, tmp_path / "run", Limits(trials=80), digits, resume=resume)
+        assert (ended, found.trained) == ("exhausted", 5)
+        assert found.front()
+        assert to_finish(found.ledger.standings(), found.ledger.expected()) == []
+
+
+def test_a_rung_that_ends_where_the_one_before_does_stands_as_it_did_there():
+    a, c = {"accuracy": 0.1}, {"accuracy": 0.3}
+    curve = (EpochLog(0.5, 1.0, a, 1.0, 0), EpochLog(1.0, 1.0, c, 2.0, 2))
+    found = FitResult("rung", "", 1.0, 2.0, curve, None)
+    assert _rung_scores(found, 3, 0, c) == (a, a, c)
 
 
 def test_nobody_is_left_who_should_have_gone_on(whole):

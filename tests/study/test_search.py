@@ -12,15 +12,15 @@ import optuna
 import pytest
 import torch
 
-from nas.errors import BudgetError, RunError
-from nas.records import TrialRecord
-from nas.space import Space
+from nas.errors import BudgetError, NasError, RunError
+from nas.records import TrialRecord, read_json
+from nas.space import Architecture, Space
 from nas.space.yaml import parse
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder
 from nas.study.front import front_numbers
 from nas.study.jobs import Outcome
-from nas.study.limits import memory_limit
+from nas.study.limits import free_memory, memory_limit, training_process
 from nas.study.loop import Limits, Quiet, Search
 from nas.study.seconds import Seconds
 from nas.study.session import open_search
@@ -330,6 +330,113 @@ def test_a_training_that_is_sure_to_take_too_long_is_not_begun(tmp_path, tiny, d
         assert float(row["epoch_seconds_predicted"]) > 1e-6
 
 
+def test_what_would_have_trained_too_long_is_proposed_again_where_it_may(tmp_path, tiny, digits):
+    config = config_of(tiny, trial_time_limit_s=1e-6)
+    with pytest.raises(BudgetError):
+        search(config, tmp_path / "run", Limits(trials=3), digits)
+    refused = {r.arch for r in RunFolder(tmp_path / "run").read()[1]}
+    longer = dataclasses.replace(config, trial_time_limit_s=60.0)
+    found, ended = search(longer, tmp_path / "run", Limits(trials=3), digits, resume=True)
+    assert (ended, found.trained) == ("trials", 3)
+    assert {r.arch for r in found.records if r.state == "complete"} <= refused
+    assert len([o for o in found.ledger.seen() if o.arch in refused]) < len(found.records)
+
+
+class Crash(Quiet):
+    """Something goes wrong at the first word of progress on one trial."""
+
+    def __init__(self, number: int, error: BaseException) -> None:
+        self.number, self.error = number, error
+
+    def progress(self, number, log):
+        if number == self.number:
+            raise self.error
+
+
+def test_a_trial_that_ends_the_search_each_time_has_failed(tmp_path, digits):
+    run, config = tmp_path / "run", config_of(parse(FLOAT, name="tiny"), sampler="random")
+    for n in range(3):
+        with pytest.raises(RunError, match="planted"):
+            search(config, run, Limits(trials=4), digits, Crash(2, OSError("planted")), resume=n > 0)
+        assert RunFolder(run).begun() == (2, n + 1)
+    found, ended = search(config, run, Limits(trials=4), digits, Crash(2, OSError("planted")), resume=True)
+    assert (ended, found.trained) == ("trials", 4)
+    failed = found.ledger.get(2)
+    assert (failed.state, failed.reason) == ("failed", "the search ended 3 times while it was trained")
+    assert trials_of(run)[2].state.name == "FAIL"
+    assert found.folder.begun() is None
+
+
+def test_ctrl_c_is_not_counted_against_what_was_trained(tmp_path, digits):
+    run, config = tmp_path / "run", config_of(parse(FLOAT, name="tiny"), sampler="random")
+    for n in range(3):
+        assert search(config, run, Limits(trials=4), digits, Crash(2, KeyboardInterrupt()), resume=n > 0)[1] == (
+            "interrupted"
+        )
+    found, ended = search(config, run, Limits(trials=4), digits, resume=True)
+    assert ended == "trials"
+    assert found.ledger.get(2).state == "complete"
+
+
+def test_a_training_is_not_lost_where_it_cannot_be_measured_again(tmp_path, digits, monkeypatch):
+    monkeypatch.setattr("nas.study.loop.close", lambda *of: {"latency_ms": [1.0]})
+
+    def gone(self, record, limits):
+        raise error
+
+    monkeypatch.setattr("nas.study.evaluate.Evaluator.sharpen", gone)
+    config, error = config_of(parse(FLOAT, name="tiny"), sampler="random"), NasError("the connection was lost")
+    found, ended = search(config, tmp_path / "run", Limits(trials=3), digits)
+    assert (ended, [r.state for r in found.records]) == ("trials", ["complete"] * 3)
+    error = RunError("nothing can be measured")
+    with pytest.raises(RunError, match="nothing can be measured"):
+        search(config, tmp_path / "run", Limits(trials=4), digits, resume=True)
+    found, _ = search(config, tmp_path / "run", Limits(trials=4), digits, resume=True)
+    assert [r.state for r in found.records] == ["complete"] * 4
+    assert [t.state.name for t in trials_of(tmp_path / "run")] == ["COMPLETE"] * 4
+
+
+def test_networks_that_are_built_alike_keep_one_price(tmp_path, digits):
+    config = config_of(parse(FLOAT, name="tiny"), objectives=("accuracy", "latency_ms"))
+    with open_search(config, RunFolder(tmp_path / "run"), Limits(trials=1), task=digits) as opened:
+        evaluator = opened.evaluator
+        first, twin = (Architecture.of({"body.conv.width": 8, "training.optimizer.sgd.lr": lr}) for lr in (0.05, 0.1))
+        before = evaluator.candidate(first).prices
+        assert evaluator.candidate(twin).prices == before
+        limits = {"latency_ms": [before["latency_ms"].value]}
+        found = evaluator.sharpen(TrialRecord(0, first, "complete", before), limits)
+        assert found.prices["latency_ms"] != before["latency_ms"]
+        assert evaluator.candidate(first).prices == evaluator.candidate(twin).prices == found.prices
+
+
+def test_what_is_to_end_a_search_is_kept_from_its_beginning(tmp_path, tiny, digits):
+    folder = RunFolder(tmp_path / "run")
+    with open_search(config_of(tiny), folder, Limits(2, 3600.0), task=digits) as opened:
+        (begun,) = read_json(folder.machine)["searches"]
+        opened.run()
+    (ended,) = read_json(folder.machine)["searches"]
+    assert begun["limits"] == ended["limits"] == {"trials": 2, "seconds": 3600.0}
+    assert begun["seconds"]["all"] < ended["seconds"]["all"]
+
+
+def test_a_sampler_that_asks_for_prices_is_ended_with_the_time(tmp_path, tiny, digits):
+    with open_search(config_of(tiny), RunFolder(tmp_path / "run"), Limits(seconds=3600.0), task=digits) as opened:
+        asked = []
+
+        class Asks:
+            def propose(self, seen, at_work, price, rng):
+                for _ in range(100):
+                    asked.append(tiny.sample(rng))
+                    price(asked[-1])
+                    opened.limits = Limits(seconds=1e-9)
+                return asked[0]
+
+        opened.sampler = Asks()
+        with contextlib.suppress(BudgetError):  # where the first one is over the budget
+            assert opened.run() == "time"
+    assert len(asked) == 2
+
+
 def test_a_network_beyond_all_memory_is_a_failed_trial(tmp_path, digits):
     space = parse(
         "input: image\nbody: {dense: {width: [4, 8, 100000000000], dropout: [0.0, 0.1, 0.2]}}\nhead: {pool: {}}\n"
@@ -366,13 +473,28 @@ def test_memory_beyond_what_is_free_is_refused_for_the_while():
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    with memory_limit():
+    with memory_limit(free_memory()):
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
         with pytest.raises(RuntimeError, match="memory"):
             torch.empty(int(0.97 * free), dtype=torch.uint8)
         assert torch.zeros(1000).sum() == 0
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_what_replaces_a_process_has_its_share_of_memory(monkeypatch):
+    """And not a share of what the others have left."""
+    if not Path("/proc/meminfo").exists():
+        pytest.skip("there is no /proc/meminfo here")
+    import resource
+
+    share = free_memory(4)
+    monkeypatch.setattr("nas.study.limits._available_bytes", lambda: 10**6)
+    with memory_limit(0):
+        (used, _) = resource.getrlimit(resource.RLIMIT_DATA)
+    with training_process(4, share):
+        (limit, _) = resource.getrlimit(resource.RLIMIT_DATA)
+    assert limit - used == pytest.approx(share, rel=0.1)
 
 
 def test_a_budget_that_nothing_keeps_ends_the_search_with_figures(tmp_path, digits):

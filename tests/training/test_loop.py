@@ -375,6 +375,22 @@ def test_an_error_in_the_network_is_a_failed_trial(digits, error, reason):
             call()
 
 
+@pytest.mark.parametrize("where", ["state", "judged", "finish"])
+def test_memory_that_is_short_at_the_end_of_a_rung_is_a_failed_trial(digits, monkeypatch, where):
+    def short(self):
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes")
+
+    monkeypatch.setattr(f"nas.training.loop.Learner.{where}", short)
+    config = TrainConfig(epochs=2, rungs=rungs(["0.5"]))
+    with pytest.raises(TrialFailed, match="out of memory: DefaultCPUAllocator"):
+        fit(
+            *(mlp(), digits.x_train, digits.y_train, config),
+            seed=0,
+            evaluate_on=(digits.x_val, digits.y_val),
+            until=1 if where == "finish" else 0,
+        )
+
+
 def test_too_few_logits_are_a_failed_trial(digits):
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 9))
     with pytest.raises(TrialFailed, match="out of bounds"):

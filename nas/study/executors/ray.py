@@ -94,8 +94,8 @@ class OnRay:
         self._ray = connect(address)
         self._prepare, self._tell = prepare, tell
         self._at_most, self._gpus = at_most, gpus_per_trial
-        self._jobs: deque[Job] = deque()
-        """Not handed out yet."""
+        self._jobs: deque[tuple[Job, float]] = deque()
+        """Those that no process has yet, and since when."""
         self._runs = itertools.count()
         self._raised: list[NasError] = []
         self._failures: Counter[str] = Counter()
@@ -112,7 +112,7 @@ class OnRay:
 
     def submit(self, job: Job) -> None:
         """Begin a job, or keep it until a process is ready for it."""
-        self._jobs.append(job)
+        self._jobs.append((job, time.monotonic()))
         self._hand_out()
 
     def wait(self, timeout_s: float | None = None) -> Sequence[Outcome]:
@@ -225,7 +225,11 @@ class OnRay:
     def _hand_out(self) -> None:
         for worker in self._workers:
             if self._jobs and worker.ready and worker.job is None:
-                worker.job, worker.since = self._jobs.popleft(), time.monotonic()
+                job, submitted = self._jobs.popleft()
+                worker.since = time.monotonic()
+                if job.seconds_left is not None:
+                    job = replace(job, seconds_left=job.seconds_left - (worker.since - submitted))
+                worker.job = job
                 worker.run, worker.told = next(self._runs), 0
                 worker.ref = worker.actor.run.remote(worker.job, worker.run)
 
@@ -318,8 +322,14 @@ class OnRay:
         return f"the process on Ray node {name} ended: {' '.join(lines)[:300] or error}"
 
     def _overdue(self) -> list[Outcome]:
-        """End processes that did not answer long after their time."""
+        """End processes that did not answer long after their time, and jobs for which there was no process so long."""
         found = []
+        for waiting in list(self._jobs):
+            job, since = waiting
+            ended = _late(replace(job, trial_limit_s=None), time.monotonic() - since)  # which it has not begun
+            if ended is not None:
+                self._jobs.remove(waiting)
+                found.append(ended)
         for worker in list(self._workers):
             late = worker.job and _late(worker.job, time.monotonic() - worker.since)
             if late:
