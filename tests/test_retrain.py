@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import html
 import json
 import math
+import os
 import re
 import shlex
 import shutil
@@ -17,19 +19,24 @@ from filelock import FileLock
 from scipy import stats
 from tiny_run import snapshot
 
+from nas.build import build
 from nas.errors import DataError, NasError, RunError, TrialFailed
+from nas.metrics import Judge
 from nas.objectives import OBJECTIVES
 from nas.plugins import PluginId
-from nas.records import TrialRecord
+from nas.records import TrialRecord, write_json
 from nas.retrain import Retrained, drive, read_retrained, retrain
 from nas.retrain.card import page
 from nas.retrain.clock import TimeLimit, ends_in, share_that_fits
 from nas.retrain.drive import Member, Retraining, Training
 from nas.retrain.folder import RetrainFolder
-from nas.retrain.plan import Plan, epochs_that_fit
+from nas.retrain.plan import Plan, epochs_that_fit, epochs_within
 from nas.retrain.recipe import read_recipe
 from nas.retrain.result import SeedResult
 from nas.retrain.watch import Unwatched
+from nas.space.yaml import parse
+from nas.study.config import StudyConfig
+from nas.study.deploy import calibration, judge_file, write_quantised
 from nas.study.folder import RunFolder
 from nas.study.jobs import Outcome
 from nas.training import evaluate, fit
@@ -168,7 +175,6 @@ def test_it_trains_on_training_and_validation_data_for_three_times_the_epochs(fr
     found = train(config=config, seeds=1)
     assert found.epochs == 3
 
-    from nas.build import build
     from nas.rng import torch_seed
     from nas.study.work import train_config
     from nas.training import torch_seeded
@@ -298,11 +304,120 @@ def test_killed_at_any_file_it_is_whole_or_goes_on(train, monkeypatch, tmp_path)
             break
         kept = read_retrained(run / "retrained" / first.folder.name)
         assert kept.values in (first.values, second.values), "what is told is one retraining or the other"
+        anew = tmp_path / "anew"
+        shutil.rmtree(anew, ignore_errors=True)
+        shutil.copytree(run, anew)
+        with pytest.raises(KeyboardInterrupt):
+            train("anew", seeds=1, epochs=2, overwrite=True, watcher=Struck(1))
+        kept_anew = read_retrained(anew / "retrained" / first.folder.name)
+        assert_same(first if kept_anew.values == first.values else second, kept_anew)
+        assert_same(second, train("anew", seeds=1, epochs=2, overwrite=True))
         begun = list(run.rglob("plan.json"))
         found = train("run", seeds=1, epochs=2, overwrite=not begun and kept.epochs == 1)
         assert_same(second, found)
         assert snapshot(found.folder).keys() == snapshot(second.folder).keys()
     assert 8 < moment < 50, "there is more than that to be struck at"
+
+
+@pytest.fixture
+def half_way(digits, train, at_every_epoch, tmp_path):
+    """A retraining on other data, killed when one seed was done and the other half; its folder."""
+    other = dataclasses.replace(digits, y_train=digits.y_train.flip(0))
+    with pytest.raises(KeyboardInterrupt):
+        train("broken", other, seeds=2, epochs=2, watcher=Struck(4))
+    (plan,) = (tmp_path / "broken").rglob("plan.json")
+    assert {"seed-0.json", "paused-1.pt"} < {path.name for path in plan.parent.iterdir()}
+    return plan.parent
+
+
+def test_what_is_left_of_one_that_was_dropped_is_not_taken_for_the_next_ones(train, half_way, monkeypatch):
+    """Killed while it is removed, when the plan is gone and a checkpoint, which does not know its data, is not."""
+    rmtree = shutil.rmtree
+
+    def killed(path, **options):
+        if Path(path).name.startswith("unfinished") and Path(path).exists():
+            (Path(path) / "plan.json").unlink()
+            raise Killed
+        rmtree(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(Killed):
+        train("broken", seeds=2, epochs=2, overwrite=True)
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    found = train("broken", seeds=2, epochs=2)
+    assert_same(train("whole", seeds=2, epochs=2), found)
+    assert not list(found.folder.glob("unfinished*"))
+
+
+def test_what_an_earlier_version_left_without_a_plan_is_nobodys(train, half_way):
+    (half_way / "plan.json").unlink()
+    assert_same(train("whole", seeds=2, epochs=2), train("broken", seeds=2, epochs=2))
+
+
+def test_a_seed_of_another_plan_is_not_taken(train):
+    first = train(seeds=1, epochs=1)
+    folder, plan = RetrainFolder(first.folder), Plan(**first.plan)
+    folder.begin(plan, anew=True)
+    folder.keep(plan, dataclasses.replace(first.seeds[0], seed=1), b"")
+    assert folder.trained(plan).keys() == {0, 1}
+    other = plan.of_other_epochs(2)
+    assert folder.trained(other) == {}
+    write_json(folder.unfinished / "plan.json", dataclasses.asdict(other))
+    assert folder.trained(other) == {}
+
+
+def test_a_damaged_seed_is_trained_again_and_changes_nothing(train, at_every_epoch, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train("broken", seeds=3, epochs=2, watcher=Struck(5))
+    (figures,) = (tmp_path / "broken").rglob("seed-0.json")
+    figures.write_bytes(b"")
+    rest = Struck()
+    found = train("broken", seeds=3, epochs=2, watcher=rest)
+    assert {seed for _, seed, _ in rest.epochs} == {0, 2}
+    assert_same(train("whole", seeds=3, epochs=2), found)
+
+
+def test_a_damaged_result_that_was_not_put_in_place_yet_is_made_again(train, tmp_path):
+    whole = train("whole", seeds=1, epochs=1)
+    folder = RetrainFolder(tmp_path / "broken/retrained" / whole.folder.name)
+    plan = Plan(**whole.plan)
+    folder.begin(plan, anew=True)
+    folder.keep(plan, whole.seeds[0], whole.weights[0].read_bytes())
+    for content in (b"", b"{}"):
+        (folder.unfinished / "retrained.json").write_bytes(content)
+        folder.recover()
+        assert folder.finished() is None
+    assert_same(whole, train("broken", seeds=1))
+    assert snapshot(folder.path).keys() == snapshot(whole.folder).keys()
+
+
+def test_a_seed_is_on_the_disk_before_its_checkpoint_goes(train, monkeypatch, tmp_path):
+    found = train(seeds=1, epochs=1)
+    folder, plan = RetrainFolder(tmp_path / "other"), Plan(**found.plan)
+    events, sync, replace, unlink = [], os.fsync, Path.replace, Path.unlink
+
+    def synced(descriptor):
+        events.append("synced")
+        sync(descriptor)
+
+    def replaced(self, target):
+        events.append(target.name)
+        return replace(self, target)
+
+    def gone(self, missing_ok=False):
+        events.append(f"{self.name} gone")
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setattr(Path, "unlink", gone)
+    folder.begin(plan, anew=True)
+    folder.save_state(0, b"half-way")
+    folder.keep(plan, found.seeds[0], b"weights")
+    assert events == [
+        *("synced", "plan.json", "synced", "paused-0.pt"),
+        *("synced", "seed-0.pt", "synced", "seed-0.json", "paused-0.pt gone"),
+    ]
 
 
 # --- again, with something else ---------------------------------------------------------------------------------
@@ -489,6 +604,18 @@ def test_fields_of_training_take_the_place_of_those_searched(front, best, train)
     ]
 
 
+def test_the_command_of_a_card_trains_with_the_same_recipe(train):
+    def words(found: Retrained) -> list[str]:
+        return shlex.split(json.loads((found.folder / "model_card.json").read_text())["reproduce"])
+
+    found = train(seeds=1, epochs=2, training={"optimizer": {"sgd": {"lr": 1e-5}}, "schedule": "onecycle"})
+    said = words(found)
+    recipe = read_recipe(said[said.index("--training") + 1])
+    assert recipe.keys() == {"optimizer", "schedule"}, "what is as it was searched is not said"
+    assert_same(found, train("again", seeds=1, epochs=2, training=recipe))
+    assert "--training" not in words(train("searched", seeds=1, epochs=2))
+
+
 @pytest.mark.parametrize(
     ("recipe", "why"),
     [
@@ -519,6 +646,61 @@ def test_a_recipe_is_read_from_yaml(tmp_path):
     ):
         with pytest.raises(NasError, match=why):
             read_recipe(text)
+
+
+# --- what ships in 8 bits -------------------------------------------------------------------------------------------
+
+EIGHT_BITS = """\
+input: image
+stem: {conv: {width: 16, stride: 2}}
+body: {conv: {width: 48, stride: 2}}
+head: {pool: {}}
+training: {epochs: 1, batch_size: 32, optimizer: {adamw: {lr: 0.005}}}
+deploy: {precision: [fp32, int8_static]}
+"""
+
+
+@pytest.fixture
+def eight_bits(train):
+    """Retrain a network that ships as int8_static, with one seed."""
+    config = StudyConfig(space=parse(EIGHT_BITS, name="eight bits"), objectives=("accuracy", "size_bytes"), seed=1)
+    arch = config.space.architecture({"deploy.precision": "int8_static"})
+    record = TrialRecord(5, arch, "complete", scores={"accuracy": 0.9, "loss": 0.5}, epochs=1, share=1.0)
+    return partial(train, config=config, record=record, seeds=1, epochs=1)
+
+
+def test_what_ships_in_8_bits_is_judged_as_that_file(eight_bits, digits, tmp_path):
+    """The same by hand, with the ranges of an export: from samples of the search's training set."""
+    found = eight_bits()
+    network = build(parse(EIGHT_BITS), eight_bits.keywords["record"].arch, digits.in_shape, 10)
+    network.load_state_dict(weights_of(found)[0])
+    write_quantised(network, digits.in_shape, tmp_path / "net.onnx", "int8_static", calibration(digits, 1))
+    x, y = digits.test()
+    expected = judge_file(tmp_path / "net.onnx", x, y, Judge())
+    assert found.seeds[0].scores == expected
+    assert expected["loss"] != evaluate(network, x, y)["loss"]
+    confusion = np.array(found.seeds[0].confusion)
+    assert (confusion.sum(axis=1) == np.bincount(y, minlength=10)).all()
+    assert confusion.trace() / 359 == found.mean
+    assert "figures of int8_static files" in (found.folder / "model_card.md").read_text()
+
+
+def test_figures_of_float32_and_of_8_bits_are_not_mixed(eight_bits):
+    """An earlier version judged float32 whatever ships, and its plans do not say so."""
+    path = eight_bits().folder / "retrained.json"
+    kept = json.loads(path.read_text())
+    del kept["plan"]["precision"]
+    path.write_text(json.dumps(kept))
+    with pytest.raises(RunError, match="with something else:\n  precision: int8_static instead of fp32\n"):
+        eight_bits(seeds=2)
+    assert eight_bits(overwrite=True).plan["precision"] == "int8_static"
+
+
+def test_a_file_that_cannot_be_written_is_the_networks_failure(eight_bits, monkeypatch):
+    wrong = np.zeros((4, 1, 5, 8), np.float32)
+    monkeypatch.setattr("nas.retrain.drive.calibration", lambda task, seed: wrong)
+    with pytest.raises(TrialFailed, match=r"trial 5: seed 1: .*cannot be quantised as int8_static"):
+        eight_bits()
 
 
 # --- a time limit ---------------------------------------------------------------------------------------------------
@@ -560,6 +742,45 @@ def test_what_has_been_spent_is_no_longer_there(front):
     assert epochs_that_fit(timed(front, 1.0), larger=1.0, trainings=1, workers=1, limit_s=100.0, spent_s=50.0) == 45
     with pytest.raises(NasError, match="give 51 s at least"):
         epochs_that_fit(timed(front, 0.9), larger=1.0, trainings=1, workers=1, limit_s=50.0, spent_s=49.9)
+
+
+def test_what_does_not_fit_into_a_time_limit_leaves_its_time_to_the_others(front):
+    """Of 100 s nine tenths in four turns are 22 s each: too little for an epoch of 60 s. Without it, and without the
+    one that nobody knows, they are 45 s: four epochs of 10 s, not two."""
+    records = [timed(front, seconds, number) for number, seconds in enumerate([1.0, 60.0, 10.0, 0.0])]
+    fitting, refused = epochs_within(records, dict.fromkeys(range(4), 1), workers=1, larger=1.0, limit_s=100.0)
+    assert fitting == {0: 45, 2: 4}
+    assert {number: str(error).split("; ")[0] for number, error in refused.items()} == {
+        3: "trial 3: how long an epoch of it takes is not known",
+        1: "trial 1: an epoch takes 1 min 00 s",
+    }
+    assert epochs_within(records[:1], {0: 1, 1: 1}, workers=8, larger=1.0, limit_s=106.0) == ({0: 90}, {})
+
+
+def test_one_that_does_not_fit_into_a_time_limit_is_told_and_the_others_go_on(front):
+    slow, fast = timed(front, 1000.0, number=77), timed(front, 0.01)
+    told = Struck()
+    limited = partial(retrain, front.config, task=front.task, run=front.folder, seeds=1, epochs=1, time_limit_s=60.0)
+    assert [one.trial for one in limited([slow, fast], watcher=told)] == [fast.number]
+    assert told.failures.keys() == {77}
+    assert re.match(r"an epoch takes .*\n  give .* at least, fewer networks or fewer seeds", told.failures[77])
+    assert not front.folder.retrained_trial(77).exists()
+    with pytest.raises(NasError, match="trial 77: an epoch takes"):
+        limited([slow])
+
+
+def test_a_job_knows_the_time_limit_of_its_command_so_that_one_that_hangs_is_ended(front, train, monkeypatch):
+    limits = []
+
+    class Noting(drive.Here):
+        def submit(self, job):
+            limits.append(job.trial_limit_s)
+            super().submit(job)
+
+    monkeypatch.setattr(drive, "Here", Noting)
+    train("limited", record=timed(front, 0.1), seeds=1, epochs=1, time_limit_s=60.0)
+    train("free", seeds=1, epochs=1)
+    assert limits == [60.0, None]
 
 
 class Told(Unwatched):
@@ -752,3 +973,21 @@ def test_what_the_user_wrote_into_a_card_is_kept(best):
     assert (page.parent / "model_card.edited-001.md").read_text() == edited
     assert "For sorting post, by a person." in page.read_text()
     assert "## Data" in page.read_text()
+
+
+def test_a_name_of_the_users_makes_no_column_line_or_html_of_a_card(best):
+    card = json.loads((best.retrain(seeds=1, epochs=1).folder / "model_card.json").read_text())
+    names = ["a|b", "c\nd", "<img src=x>", "[e](f)", "R&D", "&lt;", "`g", "h\\", "*i*", "no_j"]
+    own = card["metrics"]["of_these_weights"]
+    card["data"]["classes"] = names
+    own["accuracy_by_class"] = dict(zip(names, own["accuracy_by_class"].values(), strict=True))
+    lines = page(card).splitlines()
+    begin = lines.index("Test samples by class (rows) and by the class these weights take them for:") + 2
+    head, *rows = (line.split("|") for line in lines[begin : begin + 12])
+    assert {len(row) for row in rows} == {len(head)} == {14}
+    shown = [name.replace("\n", " ") for name in names]
+    assert [html.unescape(cell).strip() for cell in head[2:-2]] == shown
+    assert [html.unescape(row[1]).strip() for row in rows[1:]] == shown
+    assert not re.search(r"<img|\[e]|`g|\*i\*", page(card))
+    assert "R&D" in page(card)
+    assert "no_j" in page(card)

@@ -21,6 +21,7 @@ from nas.measure.machine import describe
 from nas.objectives import is_latency
 from nas.records import TrialRecord, read_json, summary, write_json, write_text
 from nas.retrain.clock import LATE
+from nas.retrain.recipe import instead_of_searched, written
 from nas.retrain.result import Retrained
 from nas.study.config import StudyConfig
 from nas.study.elsewhere import targets_again
@@ -68,6 +69,8 @@ def make_card(
     pick = f"--pick trial:{record.number}"
     code = _code(config)
     trainings = f"--seeds {len(found.seeds)} --epochs {found.epochs}"
+    if instead := instead_of_searched(config, record, found.plan.get("training", {})):
+        trainings += f" --training {shlex.quote(written(instead))}"
     named = "".join(f" --plugin {shlex.quote(plugin.name)}" for plugin in config.plugins)
     named += f" --data {shlex.quote(code)}" if code else ""
     arguments = f", data={code!r}" if code else ""
@@ -108,6 +111,7 @@ def make_card(
         "metrics": {
             "metric": name,
             "direction": found.metric.direction,
+            "precision": found.plan.get("precision", "fp32"),
             "test_mean": found.mean,
             "test_interval_95": None if math.isnan(low) else [low, high],
             "test_sampling_error": found.sampling_error,
@@ -159,9 +163,9 @@ def write_card(card: Mapping[str, Any], into: Path, before: Path) -> None:
     yours = _yours(text)
     if text and not _is_ours(text, yours, before / CARD_JSON):
         numbers = (f"model_card.edited-{i:03d}.md" for i in range(1, 1000))
-        write_text(next(path for name in numbers if not (path := before / name).exists()), text)
-    write_json(into / CARD_JSON, card)
-    write_text(into / CARD, page(read_json(into / CARD_JSON), yours))
+        write_text(next(path for name in numbers if not (path := before / name).exists()), text, durable=True)
+    write_json(into / CARD_JSON, card, durable=True)
+    write_text(into / CARD, page(read_json(into / CARD_JSON), yours), durable=True)  # or the user's section is lost
 
 
 def page(card: Mapping[str, Any], yours: str = _YOURS) -> str:
@@ -185,7 +189,7 @@ def _yours(text: str) -> str:
 
 def _lines(card: Mapping[str, Any], yours: str) -> Iterator[str]:
     data, arch, training = card["data"], card["architecture"], card["training"]
-    yield f"# {card['model']}"
+    yield f"# {_plain(card['model'])}"
     yield ""
     yield f"{arch['words']}; weights in `{card['weights']}`. All of this page, and more, is in `{CARD_JSON}`."
     yield ""
@@ -198,8 +202,8 @@ def _lines(card: Mapping[str, Any], yours: str) -> Iterator[str]:
     yield from _prices(card)
     yield "## Data"
     yield ""
-    split = data["in_the_search"]
-    yield f"- {data['name']}: trained on {data['trained_on']:,} samples, judged on {data['tested_on']:,} others."
+    split, name = data["in_the_search"], _plain(data["name"])
+    yield f"- {name}: trained on {data['trained_on']:,} samples, judged on {data['tested_on']:,} others."
     yield f"- In the search {split['trained_on']:,} of the former were trained on, {split['validated_on']:,} chose."
     yield f"- Fingerprint {data['fingerprint']}, of the test samples {data['test_fingerprint'] or 'unknown'}."
     yield from _inputs(data)
@@ -217,7 +221,7 @@ def _lines(card: Mapping[str, Any], yours: str) -> Iterator[str]:
     yield ""
     yield "| parameter | value |"
     yield "|---|---|"
-    yield from (f"| {path} | {_part(value)} |" for path, value in arch["parameters"].items())
+    yield from (f"| {_plain(path)} | {_plain(_part(value))} |" for path, value in arch["parameters"].items())
     yield ""
     yield "## Training"
     yield ""
@@ -259,6 +263,8 @@ def _metrics(metrics: Mapping[str, Any], data: Mapping[str, Any], epochs: int) -
     if others:
         what = "means over the seeds" if len(seeds) > 1 else "of the one seed"
         yield f"- Other figures there ({what}): {', '.join(f'{one} {value:.4f}' for one, value in others.items())}."
+    if (precision := metrics.get("precision", "fp32")) != "fp32":
+        yield f"- These are figures of {precision} files, which is what ships; those of the float32 weights are others."
     if error is not None:
         yield f"- {data['tested_on']:,} test samples know it to +-{error:.4f}."
     searched, gap = metrics["validation_in_the_search"], metrics["gap"]
@@ -278,14 +284,15 @@ def _metrics(metrics: Mapping[str, Any], data: Mapping[str, Any], epochs: int) -
     if by_class and len(by_class) <= _MOST:
         yield "Test samples by class (rows) and by the class these weights take them for:"
         yield ""
-        yield "| | " + " | ".join(by_class) + " | right |"
+        yield "| | " + " | ".join(map(_plain, by_class)) + " | right |"
         yield "|---" * (len(by_class) + 2) + "|"
         for (label, right), row in zip(by_class.items(), confusion, strict=True):
-            yield f"| {label} | " + " | ".join(map(str, row)) + f" | {'' if right is None else f'{right:.4f}'} |"
+            share = "" if right is None else f"{right:.4f}"
+            yield f"| {_plain(label)} | " + " | ".join(map(str, row)) + f" | {share} |"
         yield ""
     elif by_class:
         known = sorted((value, label) for label, value in by_class.items() if value is not None)
-        worst = ", ".join(f"{label} {value:.4f}" for value, label in known[:_MOST])
+        worst = ", ".join(f"{_plain(label)} {value:.4f}" for value, label in known[:_MOST])
         yield f"Of {len(by_class)} classes the hardest for these weights: {worst}; all of them in `{CARD_JSON}`."
         yield ""
 
@@ -332,13 +339,13 @@ def _inputs(data: Mapping[str, Any]) -> Iterator[str]:
 def _column_words(column: Mapping[str, Any]) -> str:
     if column["kind"] == "number":
         told = ", and whether it is missing" if column["missing"] else ""
-        return f"{column['name']}: a number, {column['median']:.6g} where it is missing{told}"
-    return f"{column['name']}: one of {_some(column['values'])}, or another"
+        return f"{_plain(column['name'])}: a number, {column['median']:.6g} where it is missing{told}"
+    return f"{_plain(column['name'])}: one of {_some(column['values'])}, or another"
 
 
 def _target_words(one: Mapping[str, Any]) -> str:
     return (
-        f"{one['name']}: y_mean {one['y_mean']:.6g}, y_std {one['y_std']:.6g}; from {one['low']:.6g} to "
+        f"{_plain(one['name'])}: y_mean {one['y_mean']:.6g}, y_std {one['y_std']:.6g}; from {one['low']:.6g} to "
         f"{one['high']:.6g} in training and validation data."
     )
 
@@ -413,10 +420,18 @@ def _part(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+_MARKS = str.maketrans({mark: f"&#{ord(mark)};" for mark in "\\`*[]<>|"})
+
+
+def _plain(name: object) -> str:
+    """Return a name of the user's so that a page shows it: no column, line, HTML or link comes of it."""
+    return re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(str(name).split())).translate(_MARKS)
+
+
 def _seconds(each: Sequence[float]) -> str:
     return f"{sum(each) / len(each):.3g} s"
 
 
 def _some(values: Sequence[object]) -> str:
-    shown = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values[:_MOST]]
+    shown = [f"{value:.6g}" if isinstance(value, float) else _plain(value) for value in values[:_MOST]]
     return ", ".join(shown) + (f", ... ({len(values)} in `{CARD_JSON}`)" if len(values) > _MOST else "")

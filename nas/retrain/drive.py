@@ -5,35 +5,39 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import tempfile
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
 
+from nas.build import Network
 from nas.data import write_shared
-from nas.errors import RunError, TrialFailed
+from nas.errors import NasError, RunError, TrialFailed
 from nas.measure.quiet import Pause
 from nas.plugins import loaded
 from nas.records import TrialRecord, summary
 from nas.retrain.card import make_card, write_card
 from nas.retrain.clock import EARLY, LATE, NEAR, TimeLimit, ends_in, share_that_fits
 from nas.retrain.folder import RetrainFolder
-from nas.retrain.held_out import HeldOut
+from nas.retrain.held_out import Found, HeldOut
 from nas.retrain.plan import Plan
 from nas.retrain.result import Retrained, SeedResult, write_table
 from nas.retrain.watch import Watcher
 from nas.retrain.work import SeedJob, prepare, prepare_here, untrained
 from nas.study.config import StudyConfig
+from nas.study.deploy import calibration, precision_of, write_quantised
 from nas.study.executors.here import Here
 from nas.study.executors.local import Local
 from nas.study.folder import RunFolder
 from nas.study.jobs import Executor, Outcome, Progress
 from nas.study.judging import judged_by, portable_metrics
-from nas.training import TrainState
+from nas.training import TrainState, as_trial_failed
 
 if TYPE_CHECKING:
     from nas.data import Task
@@ -135,17 +139,22 @@ class Training:
         """Forget what was trained."""
         self.done, self.state, self.seen, self.trained_s = 0, None, 0.0, 0.0
 
-    def job(self, number: int, *, limited: bool = False) -> SeedJob:
-        """Return what brings it to its next checkpoint, which comes soon where its time is `limited`."""
+    def job(self, number: int, limit_s: float | None = None) -> SeedJob:
+        """Return what brings it to its next checkpoint.
+
+        Args:
+            limit_s: of the command: checkpoints come soon, and a process that is silent for much longer has hung.
+        """
         self.plan, train = self.member.plan, self.member.plan.train_config()
         epochs = max(1, round(_CHECKPOINT_S / self.epoch_s)) if self.epoch_s > 0 else 1
-        if limited and self.done < _LITTLE * train.epochs:
+        if limit_s is not None and self.done < _LITTLE * train.epochs:
             epochs = min(epochs, max(1, train.epochs // _PARTS))
         return SeedJob(
             number=number,
             arch=self.member.record.arch,
             rung=min(self.done + epochs, train.epochs) - 1,
             state=self.state,
+            trial_limit_s=limit_s,
             trial=self.member.number,
             seed=self.seed,
             train=train,
@@ -220,7 +229,8 @@ class Retraining:
                         self._plan_now(training.member, [training, *waiting])
                         self._submitted += 1
                         self._under_way[self._submitted] = training
-                        executor.submit(training.job(self._submitted, limited=self._limit is not None))
+                        limit_s = None if self._limit is None else self._limit.seconds
+                        executor.submit(training.job(self._submitted, limit_s))
                 for outcome in executor.wait() if self._under_way else ():
                     training = self._under_way.pop(outcome.number)
                     member = training.member
@@ -362,7 +372,7 @@ class Retraining:
         except TrialFailed as error:
             self._fail(member, f"seed {training.seed + 1}: {error}")
             return False
-        member.folder.keep(result, outcome.weights)
+        member.folder.keep(member.plan, result, outcome.weights)
         member.seeds[training.seed] = result
         self._watcher.judged(member.number, result)
         return False
@@ -374,8 +384,27 @@ class Retraining:
         network = untrained(self._config, member.record.arch, self._task, member.number, training.seed)
         network.load_state_dict(torch.load(io.BytesIO(outcome.weights), weights_only=True))
         with Pause() as pause:
-            scores, confusion = self._test.judge(network, pause)
+            scores, confusion = self._figures(member.record, network, pause)
         return SeedResult(training.seed, scores, confusion, outcome.epoch_seconds * outcome.epochs)
+
+    def _figures(self, record: TrialRecord, network: Network, pause: Pause) -> Found:
+        """Judge what a network ships as: in 8 bits the file, with ranges from the samples that `nas export` takes.
+
+        Raises:
+            TrialFailed: it cannot be written, run or judged.
+        """
+        precision = precision_of(self._config.space, record.arch)
+        if precision == "fp32":
+            return self._test.judge(network, pause)
+        samples = calibration(self._task.to("cpu"), self._config.seed)
+        pause()
+        try:
+            with as_trial_failed(), tempfile.TemporaryDirectory(prefix="nas-") as scratch:
+                path = Path(scratch) / "network.onnx"
+                write_quantised(network, self._task.in_shape, path, precision, samples)
+                return self._test.judge_file(path, pause)
+        except NasError as error:
+            raise TrialFailed(str(error).splitlines()[0]) from error
 
     def _timing(self, member: Member) -> dict[str, float] | None:
         """Return what a card says of the command's time limit; None where it has none."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
 from nas.build import Network
+from nas.export.quantize import run_file
 from nas.training import evaluate
-from nas.training.judge import memory_format
+from nas.training.judge import memory_format, score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from nas.metrics import Judge
 
 _BATCH = 512
+
+Found: TypeAlias = tuple[dict[str, float], tuple[tuple[int, ...], ...]]
+"""Figures by name, those of `nas.training.evaluate`; and the test samples by class (rows) and predicted class
+(columns), empty where there are no classes."""
 
 
 class HeldOut:
@@ -39,27 +45,38 @@ class HeldOut:
         self.fingerprint, self.n = digest.hexdigest(), len(y)
         self._x, self._y, self._n_classes, self._judge = x.to(device), y.to(device), len(task.classes), judge
 
-    def judge(
-        self, network: Network, between_batches: Callable[[], None] | None = None
-    ) -> tuple[dict[str, float], tuple[tuple[int, ...], ...]]:
-        """Return how good a network is, by name of the figure, and how often each class was taken for which.
+    def judge(self, network: Network, between_batches: Callable[[], None] | None = None) -> Found:
+        """Return how good a network is, and how often each class was taken for which.
 
-        Returns:
-            The figures of `nas.training.evaluate`; and the test samples by class (rows) and predicted class (columns),
-            empty where there are no classes.
         Raises:
             TrialFailed: as `evaluate`.
         """
         network.to(self._x.device)
         scores = evaluate(network, self._x, self._y, judge=self._judge, between_batches=between_batches)
-        return dict(scores), self._confusion(network) if self._n_classes else ()
+        return dict(scores), self._confusion(self._predicted(network)) if self._n_classes else ()
+
+    def judge_file(self, path: Path, between_batches: Callable[[], None] | None = None) -> Found:
+        """Return the same of the ONNX file at `path`, as ONNX Runtime runs it.
+
+        Raises:
+            NasError: it cannot be run.
+            TrialFailed: its loss is not finite, or a user's metric cannot be told.
+        """
+        outputs = run_file(path, self._x.cpu().numpy(), _BATCH, between_batches=between_batches)
+        scores = score(outputs, self._y.cpu().numpy(), self._judge)
+        if not self._n_classes:
+            return dict(scores), ()
+        predicted = torch.from_numpy(outputs.argmax(axis=1))  # of equal outputs, which 8 bits have, the first
+        return dict(scores), self._confusion(predicted.to(self._y.device))
 
     @torch.no_grad()
-    def _confusion(self, network: Network) -> tuple[tuple[int, ...], ...]:
+    def _predicted(self, network: Network) -> Tensor:
         network.eval()
         layout = memory_format(network, self._x)
         parts = (part.contiguous(memory_format=layout) for part in self._x.split(_BATCH))
-        predicted: Tensor = torch.cat([network(part).argmax(1) for part in parts])
+        return torch.cat([network(part).argmax(1) for part in parts])
+
+    def _confusion(self, predicted: Tensor) -> tuple[tuple[int, ...], ...]:
         n = self._n_classes
         counts = torch.bincount(self._y * n + predicted, minlength=n * n).reshape(n, n)
         return tuple(tuple(row) for row in counts.tolist())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from nas.durations import readable
 from nas.errors import NasError
 from nas.records import TrialRecord
 from nas.study.config import StudyConfig
+from nas.study.deploy import precision_of
 from nas.training import Rung, TrainConfig
 from nas.training.config import PARTS
 
@@ -50,6 +51,9 @@ class Plan:
     test_data: str
     """Fingerprint of what it is judged on."""
 
+    precision: str = "fp32"
+    """Of the file that ships, which is what is judged. Earlier versions did not say it, and judged float32."""
+
     time_limit_s: float | None = None
     """Of the command that chose the epochs, where a time limit did."""
 
@@ -64,6 +68,7 @@ class Plan:
             fingerprint=record.arch.fingerprint(),
             run_seed=config.seed,
             training=tree,
+            precision=precision_of(config.space, record.arch),
             **named,
         )
 
@@ -147,3 +152,31 @@ def epochs_that_fit(
             f"{readable(max(0.0, each_s))}\n  give {least} at least, fewer networks or fewer seeds"
         )
     return min(int(each_s / epoch_s), most or MOST_EPOCHS)
+
+
+def epochs_within(
+    records: Sequence[TrialRecord], trainings: Mapping[int, int], *, workers: int, **limits: Any
+) -> tuple[dict[int, int], dict[int, NasError]]:
+    """Return for how many epochs each network can be trained within a time limit, and why some cannot be.
+
+    Where not one epoch of a network fits, the others have its time: the slowest is looked at first.
+
+    Args:
+        trainings: by number of the trial, also of others that share the limit.
+        workers: at most.
+        limits: see `epochs_that_fit`.
+    """
+    left = dict(trainings)
+
+    def epochs(record: TrialRecord) -> int:
+        n = sum(left.values())
+        return epochs_that_fit(record, trainings=n, workers=min(workers, max(1, n)), **limits)
+
+    refused: dict[int, NasError] = {}
+    for record in sorted(records, key=lambda r: r.epoch_seconds if r.epoch_seconds > 0 else math.inf, reverse=True):
+        try:
+            epochs(record)
+        except NasError as error:
+            refused[record.number] = error
+            del left[record.number]
+    return {r.number: epochs(r) for r in records if r.number not in refused}, refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from nas.errors import NasError
 from nas.records import TrialRecord
 from nas.retrain.plan import Plan
+from nas.space.write import Dumper
 from nas.space.yaml import Loader
 from nas.study.config import StudyConfig
 from nas.study.work import train_config
@@ -51,6 +53,28 @@ def full_training(
 def recipe_of(plan: Plan | None) -> dict[str, Any]:
     """Return how a retraining that was begun trains, as `full_training` takes it."""
     return {} if plan is None else {name: v for name, v in plan.training.items() if name not in _SAID_ELSEWHERE}
+
+
+def instead_of_searched(config: StudyConfig, record: TrialRecord, training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a training in full that are not as a network was searched, as `full_training` takes them.
+
+    Args:
+        training: as `Plan.training`.
+    """
+    searched = full_training(config, record, None).to_tree()
+    return {name: v for name, v in training.items() if name not in _SAID_ELSEWHERE and v != searched.get(name)}
+
+
+def written(recipe: Mapping[str, Any]) -> str:
+    """Return fields of `training:` as one line of YAML, which `read_recipe` reads.
+
+    >>> written({"optimizer": {"sgd": {"lr": 1e-05}}, "mixup": 0.2})
+    '{optimizer: {sgd: {lr: 1e-05}}, mixup: 0.2}'
+    """
+    line: str = yaml.dump(
+        dict(recipe), Dumper=Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
+    return line.rstrip("\n")
 
 
 def read_recipe(text: str) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from filelock import FileLock, Timeout
 
-from nas.errors import RunError
+from nas.errors import NasError, RunError
 from nas.measure.machine import describe
 from nas.records import TrialRecord
 from nas.retrain.clock import TimeLimit
 from nas.retrain.drive import DATA, Member, Retraining, n_searched
 from nas.retrain.folder import RetrainFolder, plan_from
 from nas.retrain.held_out import HeldOut
-from nas.retrain.plan import MOST_EPOCHS, Plan, epochs_that_fit
+from nas.retrain.plan import MOST_EPOCHS, Plan, epochs_within
 from nas.retrain.recipe import full_training, recipe_of
 from nas.retrain.result import RESULT, Retrained, SeedResult, all_retrained
 from nas.retrain.watch import Unwatched, Watcher
@@ -56,6 +56,8 @@ def retrain(
     epoch ends: called again, it goes on from there. What is finished is not trained again; more seeds are added to it.
     A retraining that replaces another one (`overwrite`) leaves that whole until it is finished.
 
+    A network that ships in 8 bits is trained in float32, and judged as the file that it ships as.
+
     Args:
         records: of the networks, each once.
         run: its folder `retrained/trial-00017` gets the weights of every seed, `retrained.json` and the model card;
@@ -78,7 +80,8 @@ def retrain(
         RunError: one was begun or finished with other settings, and `overwrite` is False; names them. Or another
             retraining is at work in this run.
         DataError: the data have no test set.
-        TrialFailed: no network could be trained. Where others could, the watcher is told of those that could not.
+        TrialFailed: no network could be trained. Where others could, the watcher is told of those that could not, or
+            that the time limit is too short for.
         NasError: anything else the user can mend, before anything is begun.
     """
     began = time.monotonic() if began is None else began
@@ -95,27 +98,36 @@ def retrain(
     test = HeldOut(task, device, judge_of(config.objectives, task))
     with _working_in(run):
         chosen = [RetrainFolder(run.retrained_trial(r.number)) for r in records]
+        for folder in chosen:
+            folder.recover()  # before `overwrite` drops it: half moved are the weights of one, the figures of another
         for _ in all_retrained(run, but=[folder.path for folder in chosen] if overwrite else ()):
             pass  # what cannot be read is told now, not when the table of all is written
         found = [_Found() if overwrite else _look(folder) for folder in chosen]
-        trainings = sum(len(set(range(seeds)) - one.seeds.keys()) for one in found)
-        slots = min(workers or _places(device), max(1, trainings))
+        missing = {r.number: len(set(range(seeds)) - one.seeds.keys()) for r, one in zip(records, found, strict=True)}
+        as_before = {
+            r.number: one.plan.epochs
+            for r, one in zip(records, found, strict=True)
+            if one.plan is not None and _chose_the_same(one.plan, epochs, time_limit_s)
+        }
+        fitting: Mapping[int, int] = {}
+        too_slow: Mapping[int, NasError] = {}
+        if time_limit_s is not None:
+            fitting, too_slow = epochs_within(
+                [r for r in records if r.number not in as_before],
+                missing,
+                larger=(len(task.x_train) + len(task.x_val)) / n_searched(config, task),
+                workers=workers or _places(device),
+                limit_s=time_limit_s,
+                spent_s=time.monotonic() - began,
+                most=epochs,
+            )
+            if too_slow and len(too_slow) == len(records):
+                raise next(iter(too_slow.values()))
         members = []
         for record, folder, one in zip(records, chosen, found, strict=True):
-            if one.plan is not None and _chose_the_same(one.plan, epochs, time_limit_s):
-                n_epochs: int | None = one.plan.epochs
-            elif time_limit_s is None:
-                n_epochs = epochs
-            else:
-                n_epochs = epochs_that_fit(
-                    record,
-                    larger=(len(task.x_train) + len(task.x_val)) / n_searched(config, task),
-                    trainings=trainings,
-                    workers=slots,
-                    limit_s=time_limit_s,
-                    spent_s=time.monotonic() - began,
-                    most=epochs,
-                )
+            if record.number in too_slow:
+                continue
+            n_epochs = as_before.get(record.number, fitting.get(record.number, epochs))
             train = full_training(config, record, n_epochs, recipe_of(one.plan) if training is None else training)
             check_augment(train.augment, task.x_train)
             plan = Plan.new(
@@ -132,7 +144,11 @@ def retrain(
             most = epochs or MOST_EPOCHS
             members.append(Member(record, folder, one.plan, plan, one.finished, dict(one.seeds), seeds, most))
         limit = None if time_limit_s is None else TimeLimit(time_limit_s, began)
-        return Retraining(config, members, task, run, test, slots, watcher or Unwatched(), limit).run(overwrite)
+        slots = min(workers or _places(device), max(1, sum(len(member.missing) for member in members)))
+        watcher = watcher or Unwatched()
+        for number, error in too_slow.items():
+            watcher.failed(number, str(error).removeprefix(f"trial {number}: "))
+        return Retraining(config, members, task, run, test, slots, watcher, limit).run(overwrite)
 
 
 @contextmanager
@@ -172,7 +188,6 @@ class _Found:
 
 
 def _look(folder: RetrainFolder) -> _Found:
-    folder.recover()
     plan, finished = folder.plan(), folder.finished()
     if plan is None and finished is not None:
         if not finished.plan:
