@@ -132,7 +132,7 @@ class Metrics:
         known = self._metrics.get(metric.name)
         if known is None and metric.name in OBJECTIVES and OBJECTIVES.by(metric.name) != A_RUN:
             raise NasError(f"metric {metric.name} exists already, it is one of ours; choose another name")
-        if known is not None and not _same(known, metric):
+        if known is not None and metric.name in OBJECTIVES and not _same(known, metric):
             raise NasError(f"metric {metric.name} exists already ({known.function!r}); choose another name")
         if known is None or metric.name not in OBJECTIVES:
             OBJECTIVES.describe(metric.objective, getattr(metric.function, "__module__", "") or "?")

@@ -254,8 +254,12 @@ def _module(name: str, spec: str) -> Plugin:
                 table.drop(part)
         raise NasError(f"plugin {_told(error, found.origin or '' if found else '')}") from error
     top = sys.modules[name.partition(".")[0]]
-    folder = Path(top.__file__).parent if top.__file__ and hasattr(top, "__path__") else None
-    files = sorted(folder.rglob("*.py")) if folder else [Path(str(module.__file__))]
+    at = getattr(module, "__file__", None)
+    # A folder without an __init__.py is a package too, and may be several folders.
+    folders = [Path(folder) for folder in getattr(top, "__path__", ())]
+    files = sorted(file for folder in folders for file in folder.rglob("*.py")) if folders else [Path(at)] if at else []
+    if not files:
+        raise NasError(f"plugin {spec!r}: it is no file of Python; write the path of one, or a module of yours")
     digest = _digest(file.read_bytes() for file in files)
     names = metadata.packages_distributions().get(top.__name__, [])
     distribution = f"{names[0]} {metadata.version(names[0])}" if names else ""

@@ -100,7 +100,7 @@ def kind_of(arrays: Arrays, asked: str = "auto") -> Literal["classification", "r
     values = np.unique(y)
     if y.ndim == 2 and set(values) <= {0, 1} and (y.sum(axis=1) == 1).all():
         return "classification"  # one-hot, for `check` to refuse
-    if y.ndim == 1 and 1 < len(values) <= min(_FEW, len(y) // 2):
+    if y.size == len(y) and 1 < len(values) <= min(_FEW, len(y) // 2):
         raise DataError(
             f"{arrays.where}: y_train holds floats, and only {len(values)} different ones: classes, or a "
             "target to predict? Say so with --task classification or --task regression"

@@ -60,9 +60,9 @@ def run_code(spec: str, how: Reading) -> Arrays | Task:
     where = found["where"]
     with _on_path(Path(os.path.expanduser(where)).resolve().parent if where.endswith(".py") else Path.cwd()):
         module = _module(spec, where)
-        made = _call(spec, _function(spec, module, found["function"]), arguments)
+        made = call(spec, _function(spec, module, found["function"]), arguments)
     name = f"{Path(where).stem if where.endswith('.py') else where}:{found['function']}"
-    return _as_arrays(spec, name, made, how)
+    return as_arrays(spec, name, made, how)
 
 
 def _arguments(spec: str, text: str) -> dict[str, Any]:
@@ -127,7 +127,12 @@ def _function(spec: str, module: ModuleType, name: str) -> Callable[..., object]
     return function
 
 
-def _call(spec: str, function: Callable[..., object], arguments: dict[str, Any]) -> object:
+def call(spec: str, function: Callable[..., object], arguments: dict[str, Any]) -> object:
+    """Return what a user's function returns.
+
+    Raises:
+        DataError: it raises; says what and where.
+    """
     try:
         return function(**arguments)
     except DataError as error:
@@ -143,7 +148,12 @@ def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{at}"
 
 
-def _as_arrays(spec: str, name: str, made: object, how: Reading) -> Arrays | Task:
+def as_arrays(spec: str, name: str, made: object, how: Reading) -> Arrays | Task:
+    """Return what a user's function returned as arrays, or the task that it is.
+
+    Raises:
+        DataError: it is neither, nor what arrays can be made of.
+    """
     if isinstance(made, Arrays):
         return made
     if isinstance(made, tuple | list) and len(made) in (2, 4):

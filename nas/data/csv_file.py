@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import itertools
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".tsv")
 
 _DELIMITERS = ",;\t|"
+
+_FIRST = 20
+"""Lines that tell what separates fields."""
 
 _ZEROS = re.compile(r"""(?:^|[,;\t|"])\s*0\d+\s*(?:$|[,;\t|"])""", re.MULTILINE)
 """A field, or part of one, that a number would not keep as it is."""
@@ -134,9 +138,22 @@ def _delimiter(path: Path, head: str) -> str:
         return "\t"
     first = head.splitlines()[0]
     try:
-        return csv.Sniffer().sniff(first, _DELIMITERS).delimiter
+        likely = csv.Sniffer().sniff(first, _DELIMITERS).delimiter
     except csv.Error:
-        return max(_DELIMITERS, key=first.count)
+        likely = max(_DELIMITERS, key=first.count)
+    # A header may hold one of the others in a name: what cuts the first lines alike, and into most, separates them.
+    fields = {delimiter: _fields_alike(head, delimiter) for delimiter in (likely, *_DELIMITERS)}
+    return max(fields, key=lambda delimiter: fields[delimiter])  # the first of equals
+
+
+def _fields_alike(head: str, delimiter: str) -> int:
+    """Return how many fields each of the first lines has; 0 where they differ."""
+    try:
+        rows = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
+        numbers = {len(fields) for fields in itertools.islice(rows, _FIRST) if fields}
+    except csv.Error:
+        return 0
+    return numbers.pop() if len(numbers) == 1 else 0
 
 
 def _has_loose_quotes(text: str) -> bool:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nas.data.arrays import Arrays
+from nas.data.code import as_arrays, call
 from nas.data.published import PUBLISHED, read_published
 from nas.data.reading import Reading
 from nas.data.split import hold_out
 from nas.errors import DataError
 from nas.registry import Registry
+
+if TYPE_CHECKING:
+    from nas.data.task import Task
 
 
 def _check_reader(name: str, part: Callable[[Reading], Arrays]) -> None:
@@ -76,6 +82,13 @@ def known_name(spec: str) -> str | None:
     return ours[0] if ours else None
 
 
-def read_named(spec: str, how: Reading) -> Arrays:
-    """Return the arrays of a data set that `known_name` knows."""
-    return DATASETS[known_name(spec) or spec](how)
+def read_named(spec: str, how: Reading) -> Arrays | Task:
+    """Return the arrays of a data set that `known_name` knows; one of the user's own is read as a function is.
+
+    Raises:
+        DataError: as of the data set itself; one of the user's own raises, or returns something else.
+    """
+    name = known_name(spec) or spec
+    if not DATASETS.own(name):
+        return DATASETS[name](how)
+    return as_arrays(spec, name, call(spec, partial(DATASETS[name], how), {}), how)

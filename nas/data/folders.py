@@ -92,7 +92,7 @@ def _splits(path: Path) -> dict[str, Path]:
     named = [folder for folder in folders if folder.name.lower() in _SPLITS]
     if not folders:
         raise DataError(f"{path}: {_no_classes(path)}")
-    if not named or (len(named) == 1 and len(folders) > 1):
+    if not named or (len(named) == 1 and len(folders) > 1 and not _hold_the_same(named[0], folders)):
         return {"train": path}  # a class may well be called 'train'
     if others := [folder.name for folder in folders if folder not in named]:
         raise DataError(
@@ -110,6 +110,12 @@ def _splits(path: Path) -> dict[str, Path]:
             f"{path}: holds {', '.join(f.name for f in named)} and no folder called train; networks learn from that one"
         )
     return {"train": found.pop("train"), **found}
+
+
+def _hold_the_same(named: Path, folders: list[Path]) -> bool:
+    """Whether another folder has a subfolder of a name that one in `named` has: then both are splits."""
+    within = {one.name for one in _folders(named)}
+    return any(one.name in within for other in folders if other != named for one in _folders(other))
 
 
 def _no_classes(path: Path) -> str:

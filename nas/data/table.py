@@ -55,13 +55,15 @@ def read_table(path: Path, how: Reading) -> Arrays:
         ignored = [f"columns beside the text are not read: {', '.join(map(str, rest))}"] if rest else []
     else:
         columns, ignored = plan(path, table[features])
-    test = None
+    test = y_test = None
+    y = labels(path, table, targets, how)
     if how.test_data:
-        test = read_csv_file(Path(how.test_data).expanduser(), how.encoding, word_columns(table))
+        test_path = Path(how.test_data).expanduser()
+        test = read_csv_file(test_path, how.encoding, word_columns(table))
         for name in (*features, *targets):
-            find_column(Path(how.test_data), test, name, "as in the training data")
-    y, y_test = (None if part is None else labels(path, part, targets, how) for part in (table, test))
-    assert y is not None
+            find_column(test_path, test, name, "as in the training data")
+        test = as_in_training(test_path, test, table, columns)
+        y_test = labels(test_path, test, targets, how)
     if y.dtype.kind != "f":
         _check_classes(path, targets[0], y, held_out=test is None)
     notes: list[str] = []
@@ -244,7 +246,7 @@ def _kind(path: Path, name: str, column: pd.Series) -> tuple[str, str]:
         return "", "it is empty"
     if n_values == 1 and len(there) == n:
         return "", f"it is {there.iloc[0]} in every row"
-    if pd.api.types.is_bool_dtype(there) or set(map(str, there.unique()[:3])) <= {"True", "False"}:
+    if _is_true_or_false(there):
         return "category", ""
     if pd.api.types.is_numeric_dtype(column):
         _check_finite(path, f"column '{name}'", column, "leave the field empty")
@@ -268,6 +270,41 @@ def _kind(path: Path, name: str, column: pd.Series) -> tuple[str, str]:
     if texts.value_counts().iloc[0] < RARE * n:
         return "", f"none of its {n_values} values is in {RARE:.0%} of the rows; {_TO_READ}"
     return "category", ""
+
+
+def as_in_training(path: Path, test: pd.DataFrame, table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows of a test file, true and false written as in the training file.
+
+    Args:
+        path: of the test file.
+        table: the training file.
+        columns: what each column is there, as `plan` returned it.
+    Raises:
+        DataError: a column that holds numbers in the training file has slips or infinite ones in it.
+    """
+    import pandas as pd
+
+    test = test.copy()
+    for name, kind in columns.items():
+        there = test[name].dropna()
+        if kind == "number":
+            numbers = pd.to_numeric(there, errors="coerce")
+            slips = there[numbers.isna()]
+            if len(slips):
+                raise DataError(
+                    f"{path}: line {line_of(int(slips.index[0]))}: column '{name}' holds numbers in the training data, "
+                    f"and here '{slips.iloc[0]}' ({len(slips)} such values); correct them, or leave the fields empty"
+                )
+            _check_finite(path, f"column '{name}'", pd.to_numeric(test[name]), "leave the field empty")
+        elif _is_true_or_false(table[name].dropna()):  # which only pandas writes so, and not beside other words
+            test[name] = test[name].map(lambda v: str(v).capitalize() if str(v).lower() in ("true", "false") else v)
+    return test
+
+
+def _is_true_or_false(there: pd.Series) -> bool:
+    import pandas as pd
+
+    return pd.api.types.is_bool_dtype(there) or set(map(str, there.unique()[:3])) <= {"True", "False"}
 
 
 def fit_columns(rows: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str, Any]]:

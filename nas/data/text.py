@@ -72,7 +72,11 @@ def learn_texts(rows: Sequence[str], test: Sequence[str], train: np.ndarray, how
     tokenizer.normalizer = library.normalizers.Sequence([library.normalizers.NFKC(), library.normalizers.Lowercase()])
     tokenizer.pre_tokenizer = library.pre_tokenizers.Whitespace()
     trainer = library.trainers.BpeTrainer(
-        vocab_size=how.vocabulary, min_frequency=2, special_tokens=[_PAD, _UNKNOWN], show_progress=False
+        vocab_size=how.vocabulary,
+        limit_alphabet=max(how.vocabulary - 2, 1),  # else every letter that was seen is a token, however many
+        min_frequency=2,
+        special_tokens=[_PAD, _UNKNOWN],
+        show_progress=False,
     )
     learned_on = [rows[i] for i in train]
     tokenizer.train_from_iterator(learned_on, trainer)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from nas.errors import NasError, SpaceError, did_you_mean
-from nas.space.parameters import Categorical, Scalar, grid
+from nas.space.parameters import Categorical, Float, Integer, Parameter, Scalar, grid
 from nas.space.space import Space
 from nas.space.tree import Chain, Choice, Fixed, Group, Node, Repeat, When
 
 _MOST_TOGETHER = 256
+
+_MOST_DRAWN = 500
+"""Combinations of values that are drawn where not all are tried: a rule that one in a hundred keeps is met by one."""
 
 
 def parts(here: Node, path: str) -> Iterator[tuple[str, str, Group]]:
@@ -73,8 +79,9 @@ def check_fields(space: Space, path: str, name: str, fields: Mapping[str, Node],
                 raise SpaceError(f"{space.where(here)}: {field} is {_said(hints[field])}, got {value!r}")
     for field, candidates in values.items():
         others = {k: v for k, v in values.items() if k != field}
+        drawn = {k: _parameter(fields[k]) for k in others}
         for value in candidates:
-            if complaint := _refused(config, field, value, others):
+            if complaint := _refused(config, field, value, others, drawn):
                 raise SpaceError(f"{space.where(f'{path}.{field}')}: {complaint}")
 
 
@@ -88,10 +95,35 @@ def _values(space: Space, path: str, here: Node) -> list[Scalar]:
     return list(grid(here, most=9 if not isinstance(here, Categorical) else 64))
 
 
-def _refused(config: type[Any], field: str, value: Scalar, others: Mapping[str, list[Scalar]]) -> str | None:
-    """Return the first complaint where no combination with the other fields' values is accepted, else None."""
+def _parameter(here: Node) -> Parameter | Fixed:
+    """Return what a field's value is chosen by."""
+    while isinstance(here, When):
+        here = here.node
+    assert isinstance(here, Categorical | Integer | Float | Fixed), "_values has looked at it"
+    return here
+
+
+def _refused(
+    config: type[Any],
+    field: str,
+    value: Scalar,
+    others: Mapping[str, list[Scalar]],
+    drawn: Mapping[str, Parameter | Fixed],
+) -> str | None:
+    """Return the first complaint where no combination with the other fields' values is accepted, else None.
+
+    Args:
+        others: some values of each of the others; where these are not all, others still are `drawn` at random.
+    """
+    some = itertools.islice(itertools.product(*others.values()), _MOST_TOGETHER)
+    all_values = [1 if isinstance(one, Fixed) else one.cardinality() for one in drawn.values()]
+    rng = np.random.default_rng(0)
+    more = (
+        tuple(one.value if isinstance(one, Fixed) else one.sample(rng) for one in drawn.values())
+        for _ in range(_MOST_DRAWN if math.prod(all_values) > _MOST_TOGETHER or _are_thinned(others, all_values) else 0)
+    )
     first = None
-    for combination in itertools.islice(itertools.product(*others.values()), _MOST_TOGETHER):
+    for combination in itertools.chain(some, more):
         try:
             config(**{field: value}, **dict(zip(others, combination, strict=True)))
         except (ValueError, NasError) as error:
@@ -99,6 +131,10 @@ def _refused(config: type[Any], field: str, value: Scalar, others: Mapping[str, 
         else:
             return None
     return first
+
+
+def _are_thinned(some: Mapping[str, list[Scalar]], all_values: list[float]) -> bool:
+    return any(len(values) < n for values, n in zip(some.values(), all_values, strict=True))
 
 
 def _fits(value: Scalar, hint: Any) -> bool:

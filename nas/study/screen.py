@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
+from nas.errors import BuildError
 from nas.measure.planned_macs import PlannedMacs
 from nas.measure.predict import LatencyPredictor
 from nas.objectives import Budget, Objective, Prices, is_latency
@@ -48,7 +50,8 @@ class Screener:
         self._learned.add(arch)
         for name in self.names:
             if name in prices:
-                self._predictors[name].learn(arch, prices[name])
+                with suppress(BuildError):  # of a `plan` of the user's own: the network itself was built
+                    self._predictors[name].learn(arch, prices[name])
 
     def __call__(self, archs: Sequence[Architecture]) -> Predicted:
         """Return what is predicted of architectures; NaN where nothing is, as of all before some were measured."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import NamedTuple
 
+from nas.errors import BuildError
 from nas.measure.train_time import VALIDATED, TrainTimePredictor
 from nas.records import TrialRecord
 from nas.space import Architecture
@@ -65,7 +67,8 @@ class TrainingTimes:
             return
         for seen in self._waiting:
             batch_size, samples = self._training(seen.arch).batch_size, seen.epochs * self._n_train
-            self._predictor.learn(seen.arch, batch_size, samples, seen.epochs * seen.epoch_seconds)
+            with suppress(BuildError):  # of a `plan` of the user's own: the network itself was trained
+                self._predictor.learn(seen.arch, batch_size, samples, seen.epochs * seen.epoch_seconds)
         self._waiting = []
         self._predicted = {}
 

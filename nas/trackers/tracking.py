@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ TRACKERS = {
 """Name to module, class, and the package it needs, which is an extra of the tracker's name."""
 
 _LAST_S = 20.0
-"""For what is still to be told when the search is over."""
+"""Without an answer, after which a tracker is given up when the search is over."""
 
 _FILES = ("config.yaml", "machine.json", "trials.csv", "front.csv", "front.png")
 _MOST_ROWS = 50
@@ -156,11 +157,13 @@ class _Post:
         return f"--track {self.spec} ends here, and the search goes on: {type(self._error).__name__}: {words}"
 
     def close(self, seconds: float) -> None:
-        """Wait for what is still to be told, so long at most."""
+        """Wait for what is still to be told, as long as something is within so many seconds."""
         self._letters.put(None)
-        self._thread.join(seconds)
+        left = math.inf
+        while self._thread.is_alive() and (now := self._letters.qsize() + 1) < left:
+            left = now
+            self._thread.join(seconds)
         if self._thread.is_alive() and self._error is None:
-            left = self._letters.qsize() + 1
             self._error = TimeoutError(f"no answer for {seconds:g} s, with {left} messages still to be told")
 
     def _deliver(self) -> None:

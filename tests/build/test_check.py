@@ -122,6 +122,15 @@ def test_a_space_where_nothing_can_be_built(digits, source, task, needles):
     assert all(needle in str(caught.value) for needle in needles), str(caught.value)
 
 
+@pytest.mark.parametrize(("dim", "heads"), [("[20, 84], step: 4", "[4, 8]"), ("[24, 152], step: 8", "[8, 16]")])
+def test_a_rule_that_only_some_values_of_a_long_range_keep_is_no_mistake(dim, heads):
+    """None of the nine that stand for the range does."""
+    source = f"input: sequence\nbody: {{transformer: {{dim: {{int: {dim}}}, heads: {heads}}}}}\nhead: {{last: {{}}}}"
+    check_space(parse(source, name="mine"))
+    with pytest.raises(SpaceError, match="heads=7 must divide dim"):
+        check_space(parse(source.replace(heads, "[4, 7]").replace("84", "24").replace("152", "40"), name="mine"))
+
+
 def test_a_space_where_little_can_be_built_is_good_enough():
     space = Space(
         input="image",

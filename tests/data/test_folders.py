@@ -14,6 +14,7 @@ from nas.data import load_task
 from nas.data.folders import read_folder
 from nas.data.images import prepare
 from nas.data.reading import AS_THEY_ARE, Reading
+from nas.errors import DataError
 
 SMALL = Reading(resolution=4)
 
@@ -49,6 +50,12 @@ def test_splits_by_other_names(tmp_path, train, val):
 def test_a_class_may_be_called_train(tmp_path):
     vehicles = plant(tmp_path, **{f"{c}__{i}": (5, 5) for c in ("bus", "train", "tram") for i in range(2)})
     assert load_task(vehicles).classes == ("bus", "train", "tram")
+
+
+def test_a_split_of_an_unknown_name_is_no_class(tmp_path):
+    pets(tmp_path, n=2, split="train"), pets(tmp_path, n=2, split="holdout")
+    with pytest.raises(DataError, match="holds train and also holdout; keep only the folders of splits"):
+        load_task(tmp_path)
 
 
 def test_the_order_is_that_of_the_paths_whatever_the_disk_says(tmp_path):

@@ -47,6 +47,10 @@ BAD = {
     "text": ({"x_train": X.astype(str)}, ["x_train holds <U", "float32"]),
     "complex": ({"x_train": X.astype(complex)}, ["x_train holds complex128"]),
     "float classes": ({"y_train": Y * 1.0}, ["y_train holds floats", "--task classification"]),
+    "a column of float classes": (
+        {"y_train": Y[:, None] * 1.0},
+        ["y_train holds floats", "--task classification"],
+    ),
     "one-hot": ({"y_train": np.eye(2)[Y]}, ["y_train has shape (40, 2)", "argmax"]),
     "column": ({"y_train": Y[:, None]}, ["y_train has shape (40, 1)", "ravel"]),
     "half a test set": ({"y_test": None}, ["x_test without y_test"]),

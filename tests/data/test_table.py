@@ -114,6 +114,41 @@ def test_classes_and_a_test_file_of_ones_own(write, tmp_path):
     assert not any("test set" in note for note in task.notes)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("50.5", '"1,234"', r"test\.csv: line 3: column 'size' holds numbers in the training data, .* '1,234' \(1 "),
+        ("50.5", "12 km", r"test\.csv: line 3: column 'size' holds numbers .* '12 km'"),
+        ("50.5", "inf", r"test\.csv: line 3: column 'size' is inf"),
+        (",700", ",", r"test\.csv: line 3: target 'rent' is missing"),
+    ],
+)
+def test_slips_in_a_test_file_are_told_with_its_name(write, old, new, said):
+    test = write("size,town,rent\n40.5,Ulm,400\n50.5,Ulm,700\n60.5,Bonn,800\n".replace(old, new), "test.csv")
+    path = write(flats().drop(columns="balcony").to_csv(index=False))
+    with pytest.raises(DataError, match=said):
+        load_task(path, target_column="rent", test_data=test)
+
+
+def test_true_and_false_are_what_they_are_beside_another_word(write):
+    """Which has pandas read a column as words, in one of the two files alone."""
+    table = flats().assign(balcony=lambda t: t["balcony"].map({True: "TRUE", False: "FALSE"}))
+    test = write(table[90:].assign(balcony=["unknown", *table["balcony"][91:]]).to_csv(index=False), "test.csv")
+    task = load_task(write(table[:90].to_csv(index=False)), target_column="rent", test_data=test)
+    at = feature_names(task.recipe["columns"]).index("balcony=False")
+    x = (task.test()[0].numpy() * task.std + task.mean).round(3)[:, at : at + 3]
+    assert x[0].tolist() == [0, 0, 1]
+    assert x[1:, 1].tolist() == (table["balcony"][91:] == "TRUE").astype(float).tolist()
+
+
+def test_what_separates_is_what_cuts_all_lines_alike(write):
+    """Names with a comma, as German exports have them; the rows hold a comma each too."""
+    head = "Miete (EUR, kalt);Fläche;Stadt\n"
+    found = read_csv_file(Path(write(head + "".join(f"{700 + i},50;{50 + i};Ulm\n" for i in range(5)))))
+    assert list(found.columns) == ["Miete (EUR, kalt)", "Fläche", "Stadt"]
+    assert found["Miete (EUR, kalt)"].tolist() == [700.5 + i for i in range(5)]
+
+
 def test_columns_that_say_nothing_are_named(write):
     table = flats().assign(
         **{

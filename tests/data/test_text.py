@@ -114,6 +114,12 @@ def test_length_and_vocabulary_are_what_is_asked_for(table):
     assert small.x_train.max() < 40
 
 
+def test_a_vocabulary_is_kept_where_there_are_more_letters(table):
+    small = load_task(str(table), input="text", vocabulary=16)
+    assert small.recipe["vocabulary"] == 16
+    assert small.x_train.max() < 16
+
+
 def test_the_same_texts_give_the_same_task(table, task):
     assert load_task(str(table), input="text").fingerprint() == task.fingerprint()
     assert load_task(str(table), input="text", seed=1).fingerprint() != task.fingerprint()

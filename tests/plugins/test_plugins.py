@@ -7,8 +7,8 @@ import pytest
 
 from nas import plugins
 from nas.blocks import BLOCKS
-from nas.data import DATASETS
-from nas.errors import NasError, RunError
+from nas.data import DATASETS, load_task
+from nas.errors import DataError, NasError, RunError
 from nas.objectives import OBJECTIVES, Budget, Objective, parse_objective
 from nas.plugins import Plugin, PluginId
 
@@ -136,6 +136,48 @@ def test_what_is_not_there_is_said(tmp_path):
         plugins.load("no_such_module")
     with pytest.raises(NasError, match="there is no such module here"):
         plugins.load("no.such.module")
+    with pytest.raises(NasError, match="plugin 'sys': it is no file of Python"):
+        plugins.load("sys")
+
+
+def test_a_folder_of_modules_is_a_package_without_an_init_file(tmp_path, monkeypatch):
+    package = tmp_path / "folder_of_parts"
+    package.mkdir()
+    written(package, "from folder_of_parts import beside\n" + TINY.format(name="in_folder"), "parts.py")
+    written(package, "VALUE = 1\n", "beside.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(NasError, match="files nothing"):
+        plugins.load("folder_of_parts")
+    digest = plugins.load("folder_of_parts.parts").id.digest
+    both = [(package / name).read_bytes() for name in ("beside.py", "parts.py")]
+    assert digest == plugins._digest(both), "of all its files: a helper that changes is another plugin"
+
+
+def test_a_metric_that_was_edited_is_loaded_again(tmp_path):
+    """A line above it, as in a notebook."""
+    text = "import nas\n\n\n@nas.METRICS.add('edited')\ndef edited(logits, y):\n    return 0.5\n"
+    first = plugins.load(path := written(tmp_path, text))
+    path.write_text(text.replace("\n\n\n", "\n\nVALUE = 1\n\n\n"))
+    second = plugins.load(path)
+    assert first.id.parts == second.id.parts == ("objective edited",)
+    assert first.id.digest != second.id.digest
+
+
+def test_a_data_set_may_return_what_a_function_may(tmp_path):
+    text = (
+        "import nas\nimport numpy as np\n\n"
+        "@nas.DATASETS.add('as_dict')\ndef as_dict(how):\n"
+        "    return {'x_train': np.zeros((40, 4)) + np.arange(40)[:, None], 'y_train': np.arange(40) % 2}\n\n"
+        "@nas.DATASETS.add('as_none')\ndef as_none(how):\n    pass\n\n"
+        "@nas.DATASETS.add('as_error')\ndef as_error(how):\n    return {}['missing']\n"
+    )
+    path = written(tmp_path, text)
+    plugins.load(path)
+    assert load_task("as_dict").in_shape == (4,)
+    with pytest.raises(DataError, match=r"as_none: returned a NoneType; it may return a dict of arrays"):
+        load_task("as_none")
+    with pytest.raises(DataError, match=rf"as_error: the function failed: KeyError: 'missing' \({path}, line 14\)"):
+        load_task("as_error")
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):

@@ -49,6 +49,14 @@ def test_nothing_seen_is_the_prior(parameter):
     np.testing.assert_allclose(density(cells, np.zeros(len(cells))), cells.prior)
 
 
+@pytest.mark.parametrize("options", [tuple(range(8, 1608, 8)), tuple(f"id {i}" for i in range(200))])
+def test_each_of_many_options_has_a_cell(options):
+    cells = Cells(Categorical(options))
+    assert len(cells) == len(cells.prior) == len(cells.edges) - 1 == 200
+    assert [cells.cell(value) for value in cells.values] == list(range(200))
+    assert density(cells, np.eye(200)[150]).argmax() == 150
+
+
 def test_unordered_categories_are_smoothed_counts():
     cells = Cells(Categorical(("conv", "lstm", "pool")))
     np.testing.assert_allclose(density(cells, np.array([2.0, 0.0, 1.0])), (np.array([2.0, 0.0, 1.0]) + 1 / 3) / 4)

@@ -1,6 +1,7 @@
 """What trackers are told, read back from where they keep it; and that one that fails ends nothing but itself."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -97,6 +98,24 @@ def test_one_that_hangs_is_not_waited_for(monkeypatch):
     release.set()
     (line,) = said
     assert "TimeoutError" in line
+
+
+def test_one_that_is_slow_is_waited_for(monkeypatch):
+    heard = []
+
+    class Slow(Recorder):
+        def begin(self, run):
+            time.sleep(0.1)
+            heard.append(run)
+
+    monkeypatch.setattr(tracking, "make_tracker", lambda spec: Slow())
+    monkeypatch.setattr(tracking, "_LAST_S", 0.3)
+    said = []
+    with Tracking(["any"], Quiet(), said.append) as found:
+        for n in range(10):
+            found._posts[0].send(lambda tracker, n=n: tracker.begin(n))
+    assert heard == list(range(10))
+    assert said == []
 
 
 def test_wrong_ones_are_named_before_anything_begins(digits, tmp_path, monkeypatch):

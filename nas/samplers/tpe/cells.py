@@ -15,9 +15,9 @@ MOST_CELLS = 128
 class Cells:
     """The unit interval of one parameter, cut into cells.
 
-    A value of a discrete parameter owns a cell; a parameter with more than `MOST_CELLS` values, or a continuous
-    one, has `MOST_CELLS` of equal width on its own scale (log or not). So the cost of a density depends on the cells
-    and not on the number of trials.
+    A value of a discrete parameter owns a cell; a range with more than `MOST_CELLS` values, or a continuous one, has
+    `MOST_CELLS` of equal width on its own scale (log or not); options have no scale, and a cell each, however many
+    there are. So the cost of a density depends on the cells and not on the number of trials.
 
     Attributes:
         parameter: what was cut.
@@ -38,7 +38,8 @@ class Cells:
         self.parameter = parameter
         self.smooth = not isinstance(parameter, Categorical) or parameter.ordered
         n = parameter.cardinality()
-        self.listed: list[Scalar] | None = list(grid(parameter, most=int(n))) if n <= MOST_CELLS else None
+        listed = n <= MOST_CELLS or isinstance(parameter, Categorical)
+        self.listed: list[Scalar] | None = list(grid(parameter, most=int(n))) if listed else None
         self.edges = np.linspace(0.0, 1.0, (MOST_CELLS if self.listed is None else int(n)) + 1)
         self.centres = (self.edges[:-1] + self.edges[1:]) / 2
         if isinstance(parameter, Integer) and parameter.log and self.listed is not None:
