@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from nas.catalog import find_space
 from nas.durations import seconds
 from nas.errors import BudgetError, NasError, did_you_mean
+from nas.measure.target import Target
 from nas.objectives import LATENCY, Budget, is_latency, parse_objective
 from nas.pareto import choose, parse_rule, remarks, spread, worst_of_interest
 from nas.plugins import check_same
@@ -31,7 +32,7 @@ from nas.retrain.watch import Watcher as RetrainWatcher
 from nas.space import Space
 from nas.study.config import StudyConfig
 from nas.study.elsewhere import targets_again, targets_in
-from nas.study.folder import RunFolder, next_folder
+from nas.study.folder import RunFolder
 from nas.study.front import front_numbers, overlapping
 from nas.training.fidelity import Rung
 
@@ -109,8 +110,7 @@ class Study:
             load_plugin(plugin)
         self.space = space if isinstance(space, Space) else find_space(space)
         check_space(self.space)
-        data = str(data) if isinstance(data, Path) else data
-        self.task = None if isinstance(data, str) else data
+        self.task = None if isinstance(data, str | Path) else _task(data)
         self._code = True  # who names a function here has it run
         known = {f.name for f in dataclasses.fields(StudyConfig)} - {"trial_time_limit_s"} | {"trial_time_limit"}
         for name in options:
@@ -120,13 +120,13 @@ class Study:
             options["rungs"] = _texts("rungs", options["rungs"], "shares such as ['1/9', '0.3']", (Real, Rung))
         self.config = StudyConfig(
             space=self.space,
-            data=data if isinstance(data, str) else data.name,
+            data=str(data) if self.task is None else self.task.name,
             objectives=_texts("objectives", _filed(objectives), "texts such as ['accuracy', 'latency_ms']"),
             budgets=_texts("budgets", budgets, "texts such as ['latency_ms<=2']"),
             trial_time_limit_s=None if trial_time_limit is None else seconds(trial_time_limit),
             **options,
         )
-        self.folder = RunFolder(out if out is not None else next_folder(Path("results"), self.space.name))
+        self.folder = RunFolder.numbered(Path("results"), self.space.name) if out is None else RunFolder(out)
         self.storage, self.resumed, self.download = storage, False, download
         self._targets = list(self.config.latencies().values())  # which the user names here
 
@@ -234,6 +234,22 @@ class Study:
             return search.run()
 
 
+def _task(given: object) -> Task:
+    """Return data that are no text as what they are to be.
+
+    Raises:
+        NasError: they are something else.
+    """
+    from nas.data import Task
+
+    if not isinstance(given, Task):
+        raise NasError(
+            "data must be a name, a path, a function as text such as 'mine.py:load', or a Task (nas.load_task), got "
+            f"{given!r}"
+        )
+    return given
+
+
 def _check_workers(workers: object) -> None:
     whole = isinstance(workers, int) and not isinstance(workers, bool)
     if workers is not None and not (whole and 1 <= workers <= MOST_WORKERS):  # type: ignore[operator]
@@ -264,6 +280,11 @@ def _texts(name: str, given: object, kind: str, also: tuple[type, ...] = ()) -> 
     if not all(isinstance(one, (str, *also)) and not isinstance(one, bool) for one in several):
         raise NasError(f"{name} must be a list of {kind}, got {given!r}")
     return tuple(map(str, several))
+
+
+def _cell(value: object) -> object:
+    """Return what `trials.csv` has in a cell."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 class Front:
@@ -314,7 +335,7 @@ class Front:
         if isinstance(data, str | Path):
             config = dataclasses.replace(config, data=str(data))
         elif data is not None:
-            task = data
+            task = _task(data)
             config.check_data(task.fingerprint(), task.name)
         if data_root is not None:
             config = dataclasses.replace(config, data_root=str(data_root))
@@ -370,6 +391,11 @@ class Front:
                 row = choose(parsed, rows, objectives)
         row = row or choose(parsed, self.records, objectives)
         return Member(self, next(r for r in self.records if r.number == row.number))
+
+    @property
+    def _knee(self) -> int | None:
+        """Number of the trial at the knee; None where there is no front."""
+        return self.pick("knee").record.number if self.members else None
 
     def _of_interest(self) -> list[TrialRecord]:
         """Return the members that are not far more often wrong than the best."""
@@ -478,7 +504,7 @@ class Front:
             RunError: it cannot be written, or a retraining cannot be read.
         """
         rows, columns = self._table(members)
-        write_rows(Path(path), rows, columns)
+        write_rows(Path(path), [{name: _cell(value) for name, value in row.items()} for row in rows], columns)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the front as a table, one row per network.
@@ -495,9 +521,9 @@ class Front:
     def _table(self, members: Sequence[Member] | None = None) -> tuple[list[dict[str, object]], list[str]]:
         """Return rows by column, and the columns in their order; see `to_dataframe`."""
         members = self.members if members is None else members
-        knee = self.pick("knee").record.number if self.members else None
         alike, rows = overlapping([m.record for m in members]), []
         test: dict[str, None] = {}
+        knee = self._knee
         for member in members:
             record, tested = member.record, member.retrained
             row: dict[str, object] = {} if tested is None else tested.test_cells()
@@ -520,7 +546,7 @@ class Front:
         objectives, budgets = self.config.parsed_objectives(), self.config.parsed_budgets()
         title = f"{self.config.space.name} on {Path(self.config.data).stem}"
         labels = {m.record.number: m.summary for m in self.members}
-        plot_front(path, self.records, objectives, budgets, title=title, labels=labels)
+        plot_front(path, self.records, objectives, budgets, title=title, labels=labels, knee=self._knee)
         return path
 
     def report(self, path: str | Path | None = None) -> Path:
@@ -532,13 +558,14 @@ class Front:
             RunError: the file cannot be written, or one of the run's cannot be read.
         """
         from nas.report import Story, read_kept, write_page
-        from nas.study.command import search_commands
+        from nas.study.command import code_again, search_commands
         from nas.study.front import completed, hypervolume_box, hypervolume_trace
 
         path, run = Path(path) if path is not None else self.folder.report, str(self.folder.path)
         kept, objectives = read_kept(self.folder.path), self.config.parsed_objectives()
         done = completed(self.records)
-        further = ["retrain", run, "--pick", "knee"], ["export", run, "--pick", "knee", *targets_again(self.config)]
+        again, targets = code_again(self.config), targets_again(self.config)
+        further = ["retrain", run, "--pick", "knee", *again], ["export", run, "--pick", "knee", *targets, *again]
         box = hypervolume_box(done, objectives)
         story = Story(
             run=self.folder.path.resolve().name,
@@ -547,10 +574,11 @@ class Front:
             objectives=objectives,
             budgets=self.config.parsed_budgets(),
             records=self.records,
-            knee=self.pick("knee").record.number if self.members else None,
+            knee=self._knee,
             alike=self.indistinguishable(),
             trace=hypervolume_trace(done, objectives),
             box=(0, {}) if box is None else (box.n_trials, box.reference(objectives)),
+            batches={name: Target.parse(target).batch for name, target in self.config.latencies().items()},
             commands=search_commands(self.config, kept["machine"].get("searches", []), run),
             next=[shlex.join(["nas", *words]) for words in further if self.members],
             **kept,
@@ -606,12 +634,14 @@ class Front:
             members: other networks than those of the front, such as `[front.pick("knee")]`.
             csv: a table goes there, and what it was measured on beside it.
         Raises:
-            NasError: a target that is none, or not available here.
+            NasError: a target that is none, or not available here; or there is no folder for the table.
         """
         from nas.measure import opened
-        from nas.measured import measure_trials, write_measured
+        from nas.measured import check_table, measure_trials, write_measured
         from nas.study.limits import training_process
 
+        if csv is not None:
+            check_table(csv)
         chosen = self.members if members is None else members
         with training_process(), opened(self.meters(targets, executor=executor)) as meters:
             found = measure_trials(self.config, [m.record for m in chosen], self.task, self.folder, meters)
@@ -723,17 +753,17 @@ class Member:
         """Write a checked file and measure it; see `nas.ship.ship`.
 
         Args:
-            path: None: in the run folder's `exports`.
+            path: of the file, or of a folder that is there; None: in the run folder's `exports`.
             format: onnx, pt2, openvino or executorch.
             precision: fp32, int8_dynamic or int8_static; None: the trial's own.
             targets, executor: on what it is measured; see `Front.meters`.
         """
-        from nas.ship import Job, exported_path, ship_all
+        from nas.ship import Job, exported_path, placed, ship_all
 
         self.front._need_plugins()
         front, record = self.front, self.record
         default = exported_path(front.config, record, front.folder, precision, format)
-        job = Job(record, format, default if path is None else Path(path))
+        job = Job(record, format, default if path is None else placed(Path(path), default))
         done = ship_all(
             front.config,
             front.task,
@@ -746,6 +776,8 @@ class Member:
         )
         for _, error in done.refused:
             raise error
+        for error in done.unlisted:
+            warnings.warn(str(error), stacklevel=2)
         return done.shipped[0]
 
 

@@ -88,8 +88,11 @@ def measure_file(
         shape: of one sample, (3, 32, 32) or "3,32,32", for a file that leaves axes open.
         csv: a table of one row goes there, and what it was measured on beside it.
     Raises:
-        NasError: the file cannot be measured (`OnnxFile.read`), or not on one of these targets.
+        NasError: the file cannot be measured (`OnnxFile.read`), or not on one of these targets; or there is no folder
+            for the table.
     """
+    if csv is not None:
+        check_table(csv)
     file = OnnxFile.read(path, None if shape is None else read_shape(shape))
     names = names_of(targets)
     for target in names.values():
@@ -200,6 +203,19 @@ def _priced(
     """Measure a network as a search that has never seen it does; more pairs where an edge lies in the interval."""
     with tempfile.TemporaryDirectory(prefix="nas-measure-") as scratch:
         return Pricer({name: meter}, in_shape, Path(scratch), {name: edges}, samples).price(network, precision)[name]
+
+
+def check_table(path: str | Path) -> None:
+    """Check before anything is measured that `write_measured` can write there.
+
+    Raises:
+        NasError: there is no such folder, or a folder is what is there.
+    """
+    folder = Path(path).parent
+    if Path(path).is_dir():
+        raise NasError(f"{path}: is a folder, and the table is a file; name one in it")
+    if not folder.is_dir():
+        raise NasError(f"{path}: there is no folder {folder} for the table; make it first, or name another file")
 
 
 def write_measured(

@@ -97,8 +97,7 @@ class Objective:
             return f"{self.name} is a share from 0 to 1{percent}"
         if self.best is not None and self.plain_loss(value) < self.plain_loss(self.best):
             return f"{self.name} is {'at least' if self.direction == 'minimize' else 'at most'} {self.best:g}"
-        ours = self.name in PRICES or is_latency(self.name)  # a user's own price may be below 0
-        return f"{self.name} is never below 0" if ours and value < 0 else ""
+        return f"{self.name} is never below 0" if _is_ours(self.name) and value < 0 else ""
 
     def error(self, value: float) -> float:
         """Return how far `value` is from the best there can be, over `scale`; less is better, 0 is perfect.
@@ -299,8 +298,12 @@ def own_prices(names: Sequence[str]) -> list[str]:
     >>> own_prices(["accuracy", "macs", "latency_ms@eager"])
     []
     """
-    ours = (*PRICES, *(name for name in names if is_latency(name)))
-    return [name for name in dict.fromkeys(names) if name not in ours and parse_objective(name).cheap]
+    return [name for name in dict.fromkeys(names) if not _is_ours(name) and parse_objective(name).cheap]
+
+
+def _is_ours(name: str) -> bool:
+    """Whether it is a price that every network has, above 0; one of a user's own may be anything."""
+    return name in PRICES or is_latency(name)
 
 
 def is_latency(name: str) -> bool:
@@ -394,7 +397,7 @@ class Budget:
             limit = parse_number(number + scale)
         except ValueError:
             raise BudgetError(f"budget {text!r}: {number!r} is not a number") from None
-        if objective.cheap and sense.startswith("<") and limit <= 0:
+        if _is_ours(name) and sense.startswith("<") and limit <= 0:
             raise BudgetError(f"budget {text!r}: no network keeps it; write a limit above 0")
         if not objective.cheap and (why := objective.impossible(limit)):
             raise BudgetError(f"budget {text!r}: {why}")

@@ -63,10 +63,12 @@ class LiveProgress:
 
     def recorded(self, record: TrialRecord, search: Search) -> None:
         """Take the new state in."""
+        from rich.text import Text
+
         self._search = search
         self._now.pop(record.number, None)
         if self.verbose:
-            self.console.print(trial_line(record, search.objectives), highlight=False)
+            self.console.print(Text(trial_line(record, search.objectives)))  # no markup: an error may have brackets
 
     def training(self, number: int, candidate: Candidate, search: Search) -> None:
         """Show what trains."""
@@ -83,6 +85,7 @@ class LiveProgress:
 
     def _render(self) -> Any:
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(style="bold")
@@ -91,9 +94,9 @@ class LiveProgress:
             table.add_row("search", "starting")
             return table
         for name, value in status(self._search).items():
-            table.add_row(name, value)
+            table.add_row(name, Text(value))
         for i, line in enumerate(self._now.values() or ["choosing and pricing"]):
-            table.add_row("" if i else "now", line)
+            table.add_row("" if i else "now", Text(line))
         return table
 
 

@@ -13,7 +13,8 @@ import nas
 from nas.errors import BudgetError, NasError, RunError, SpaceError
 from nas.objectives import Measurement
 from nas.pareto import choose, parse_rule
-from nas.records import latency_columns
+from nas.records import latency_columns, write_csv
+from nas.space.yaml import parse
 from nas.training.fidelity import Rung
 
 
@@ -33,7 +34,7 @@ def test_a_study_from_space_to_file(tmp_path, monkeypatch, tiny):
     assert (tmp_path / "results/tiny-001/front.png").stat().st_size > 10_000
 
 
-def test_the_knee_is_not_where_networks_of_no_use_end(front):
+def test_the_knee_is_not_where_networks_of_no_use_end(front, monkeypatch):
     """From 10 to 55 % the front bends most; of those that anybody wants it bends at 95.5 %."""
     latency = "latency_ms"
     config = dataclasses.replace(front.config, objectives=("accuracy", latency))
@@ -52,6 +53,12 @@ def test_the_knee_is_not_where_networks_of_no_use_end(front):
     assert [m.record.number for m in whole.spread(9)] == [2, 3, 4]
     assert whole.pick(f"knee where {latency}<=10").record.number == 0, "where there is nothing else"
     assert whole.pick(f"best:{latency}").record.number == 0
+    drawn = {}
+    monkeypatch.setattr("nas.report.plot_front", lambda *args, **options: drawn.update(options))
+    whole.plot()
+    assert drawn["knee"] == 3, "the picture rings the same"
+    made([]).plot()
+    assert drawn["knee"] is None
 
 
 def test_search_again_goes_on(tmp_path, tiny, digits):
@@ -156,6 +163,25 @@ def test_the_csv_of_a_front_has_what_one_chooses_by_first_and_all_of_front_csv(f
     assert len(rows(tmp_path / "one.csv")) == 1
 
 
+def test_the_csv_of_a_front_says_true_and_false_as_trials_csv_does(front, tmp_path):
+    space = parse("input: image\nbody: {conv: {width: 4, se: [true, false]}}\nhead: {pool: {}}\n", name="own")
+    config = dataclasses.replace(front.config, space=space)
+    rows = [
+        dataclasses.replace(one, arch=space.architecture({"body.conv.se": se}))
+        for one, se in zip([m.record for m in front.members[:2]], (True, False), strict=True)
+    ]
+    own = nas.Front(front.folder, config, rows)
+    own.to_csv(tmp_path / "front.csv")
+    write_csv(tmp_path / "trials.csv", [m.record for m in own], config.columns())
+    told = {}
+    for name in ("front", "trials"):
+        lines = (tmp_path / f"{name}.csv").read_text().splitlines()
+        told[name] = [row["body.conv.se"] for row in csv.DictReader(lines)]
+    assert told["front"] == told["trials"]
+    assert set(told["front"]) == {"true", "false"}
+    assert own.to_dataframe()["body.conv.se"].dtype == bool
+
+
 def test_a_member_says_what_it_is(front):
     member = front.pick("knee")
     assert member.summary.split(" > ")[-1] == "pool"
@@ -233,6 +259,17 @@ def test_what_is_found_wrong_at_the_start_of_a_search_leaves_nothing(tmp_path, m
         nas.Study(**options).search(trials=1)
     assert said in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_data_that_are_a_function_are_told_how_to_be_named(tmp_path, finished):
+    def load():
+        return None
+
+    for given in (load, 7, {"x_train": []}):
+        with pytest.raises(NasError, match=r"a function as text such as 'mine\.py:load', or a Task .* got "):
+            nas.Study("digits", data=given, out=tmp_path / "run")
+        with pytest.raises(NasError, match=r"a function as text such as 'mine\.py:load', or a Task .* got "):
+            nas.Front.load(finished, data=given)
 
 
 def test_load_space_checks_every_part(tmp_path):

@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rng": set(),
     "shapes": set(),
     "durations": {"errors"},
+    "counts": set(),
     "registry": {"errors"},
     "plugins": {"errors", "registry"},
     "objectives": {"errors", "registry"},
@@ -32,8 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measure": {"errors", "registry", "plugins", "objectives", "shapes", "space", "blocks", "build", "export"},
     "training": {"errors", "registry", "rng", "objectives", "metrics", "data"},
     "samplers": {"errors", "registry", "rng", "objectives", "space", "pareto"},
-    # durations: as one says them; samplers: how Optuna writes a parameter, for its importances.
-    "report": {"errors", "durations", "objectives", "space", "pareto", "records", "samplers"},
+    # durations, counts: as one says them; samplers: how Optuna writes a parameter, for its importances.
+    "report": {"errors", "durations", "counts", "objectives", "space", "records", "samplers"},
 }
 MAY_IMPORT["study"] = set(MAY_IMPORT) - {"report"}
 MAY_IMPORT["progress"] = {"errors", "durations", "objectives", "pareto", "records", "training", "study"}

@@ -217,6 +217,21 @@ def test_a_front_is_measured_beside_what_the_search_saw(front, tmp_path):
     assert kept == read_json(front.folder.machine)["calibrations"], "the run's own calibration"
 
 
+def test_a_table_that_has_no_place_is_told_before_anything_is_measured(front, net, tmp_path, monkeypatch):
+    def never(*args, **options):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("nas.measured.open_meter", never)
+    monkeypatch.setattr(Front, "meters", never)
+    for path, said in (
+        (tmp_path / "out" / "again.csv", r"out/again\.csv: there is no folder .*out"),
+        (tmp_path, "is a f"),
+    ):
+        for measure in (lambda path=path: measure_file(net, csv=path), lambda path=path: front.measure(csv=path)):
+            with pytest.raises(NasError, match=said):
+                measure()
+
+
 def test_without_weights_an_untrained_network_is_measured(front, digits):
     for path in front.folder.checkpoints.iterdir():
         path.unlink()

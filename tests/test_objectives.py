@@ -71,6 +71,14 @@ def test_a_limit_that_nothing_keeps_is_refused(text):
     Budget.parse(text.replace("<", ">"))
 
 
+@pytest.mark.parametrize("text", ["gain_db<=0", "gain_db<-3", "gain_db>=-3"])
+def test_a_price_of_ones_own_may_have_any_limit(own_parts, text):
+    OBJECTIVES.add("gain_db", unit="dB")(lambda module, in_shape: -5.0)
+    budget = Budget.parse(text)
+    assert str(budget) == text
+    assert budget.kept(-5.0) == ("<" in text)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [

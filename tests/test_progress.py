@@ -1,13 +1,15 @@
 """What a search says while it runs, on a terminal and elsewhere; and the figures it says it with."""
 
 import io
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 import nas
-from nas.objectives import OBJECTIVES, Measurement
+from nas.objectives import OBJECTIVES, Measurement, parse_objective
 from nas.progress import LineProgress, LiveProgress, figure, trial_line
 from nas.records import TrialRecord
 from nas.space import Architecture
@@ -66,6 +68,22 @@ def test_trial_lines():
         "trial 4: over_budget | latency_ms 7 | latency_ms 7 breaks latency_ms<=2"
     )
     assert trial_line(record(5, state="failed", reason="cannot be built")) == "trial 5: failed | cannot be built"
+
+
+def test_what_an_error_says_is_no_markup():
+    """Nor is the path of a Python on another machine, in the name of an objective."""
+    out = io.StringIO()
+    there = parse_objective("latency_ms@ssh:pi/onnxruntime:python=[/red]/python")
+    failed = record(1, state="failed", reason="no [/red] [bold]shape[/bold] :cat:")
+    done = TrialRecord(2, Architecture.of({}), "complete", {there.name: Measurement.exact(1.0)})
+    search = SimpleNamespace(objectives=[there], records=[failed, done], front=lambda: [done], trained=1)
+    search.ledger, search.limits = SimpleNamespace(completed=[done]), SimpleNamespace(trials=3)
+    search.started, search.deadline, search.trained_here = time.monotonic(), None, 0
+    live = LiveProgress(Console(file=out, width=200), verbose=True)
+    live.recorded(failed, search)
+    assert failed.reason in out.getvalue()
+    live.console.print(live._render())
+    assert "python=[/red]/python 1" in out.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -96,12 +96,43 @@ def test_a_file_is_not_overwritten_unless_asked(front, tmp_path):
     onnx.load(tmp_path / "net.onnx")
 
 
+def test_into_a_folder_it_goes_under_its_usual_name(front, tmp_path):
+    member = front.pick("knee")
+    name = f"trial-{member.record.number:05d}.onnx"
+    assert member.export(tmp_path).file == str(tmp_path / name)
+    with pytest.raises(NasError, match=rf"{name} exists already"):
+        member.export(tmp_path)
+    (tmp_path / "net.onnx").mkdir()
+    for overwrite in (False, True):  # who writes that means the file
+        with pytest.raises(NasError, match=r"net\.onnx is a directory, which no file replaces"):
+            member.export(tmp_path / "net.onnx", overwrite=overwrite)
+
+
+def test_another_tokenizer_is_not_replaced_unless_asked(front, digits, tmp_path):
+    """Its ids would mean something else to the network that it belongs to; the same is there after another format."""
+    recipe = {"tokenizer": {"vocab": {"schön": 1}}}
+    front._task = dataclasses.replace(digits, recipe=recipe)
+    member, path, beside = front.pick("knee"), tmp_path / "net.onnx", tmp_path / "net.tokenizer.json"
+    for other in ('{"vocab": {"kalt": 1}}', "no tokenizer"):
+        beside.write_text(other)
+        with pytest.raises(NasError, match=r"net\.tokenizer\.json exists already, and is another tokenizer"):
+            member.export(path)
+        assert beside.read_text() == other
+        assert not path.exists()
+    member.export(path, overwrite=True)
+    assert json.loads(beside.read_text(encoding="utf-8")) == recipe["tokenizer"]
+    for part in (path, tmp_path / "net.onnx.example.py"):
+        part.unlink()
+    member.export(path)
+
+
 def test_without_a_name_it_goes_into_the_run_folder(front):
     member = front.pick("knee")
     shipped = member.export()
     assert shipped.file == str(front.folder.path / "exports" / f"trial-{member.record.number:05d}.onnx")
     name = f"trial-{member.record.number:05d}.onnx"
-    assert sorted(p.name for p in front.folder.exports.iterdir()) == [name, f"{name}.example.py"]
+    there = sorted(p.name for p in front.folder.exports.iterdir() if not p.name.startswith("."))
+    assert there == ["exports.csv", name, f"{name}.example.py"]
 
 
 def test_the_latency_is_measured_again_in_the_unit_of_the_search(front):

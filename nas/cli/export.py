@@ -23,7 +23,7 @@ from nas.errors import NasError
 if TYPE_CHECKING:
     from nas.api import Front, Member
     from nas.export.quantize import Precision
-    from nas.ship import Exports, Job, Shipped
+    from nas.ship import Exports, Job
 
 
 @click.command()
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(),
-    help="The file; with --front, several --pick or --format the folder of the files.  [default: RUN/exports]",
+    help="The file, or a folder that is there; with --front, several --pick or --format the folder of the files.  "
+    "[default: RUN/exports]",
 )
 @click.option(
     "--quantize",
@@ -83,7 +84,7 @@ def export(
     and a file that is not faster than fp32 or loses more than a hundredth is not worth it.
     """
     from nas.api import Front
-    from nas.ship import in_the_way
+    from nas.ship import TABLE, check_free, in_the_way
     from nas.tables import print_shipped
 
     if whole and picks:
@@ -96,8 +97,7 @@ def export(
     several = whole or len(picks) > 1 or len(formats) > 1
     jobs = _jobs(found, members, dict.fromkeys(formats or ("onnx",)), quantize, out, several)
     taken = [path for job in jobs for path in in_the_way(job.format, job.path)]
-    if taken and not overwrite:
-        raise NasError(f"{taken[0]} exists already; --overwrite replaces it")
+    check_free(taken, overwrite, "--overwrite replaces it")
     say_notices(members)
     done = _export(found, jobs, quantize, targets, executor, overwrite)
     if not done.shipped:
@@ -106,7 +106,10 @@ def export(
     for s in done.shipped:
         if s.differs:
             click.echo(f"trial {s.trial}: latency differs from the searched one: {s.differs}", err=True)
-    click.echo(f"table: {found.folder.exports / 'exports.csv'}", err=True)
+    for error in done.unlisted:
+        click.echo(str(error), err=True)
+    if len(done.unlisted) < len(done.shipped):
+        click.echo(f"table: {found.folder.exports / TABLE}", err=True)
     if done.refused or not all(s.kept for s in done.shipped):
         raise SystemExit(1)
 
@@ -120,7 +123,7 @@ def _jobs(
     several: bool,
 ) -> list[Job]:
     """Return the files to be written, network by network; `several`: `out` is a folder, however many they are."""
-    from nas.ship import Job, exported_path
+    from nas.ship import Job, exported_path, placed
 
     if out is not None and several and Path(out).exists() and not Path(out).is_dir():
         raise NasError(f"{out} is a file, and several files go into a folder; name one with --out")
@@ -129,7 +132,7 @@ def _jobs(
         for name in formats:
             path = exported_path(found.config, member.record, found.folder, quantize, name)
             if out is not None:
-                path = Path(out) / path.name if several else Path(out)
+                path = Path(out) / path.name if several else placed(Path(out), path)
             jobs.append(Job(member.record, name, path))
     return jobs
 
@@ -142,24 +145,20 @@ def _export(
     executor: str,
     overwrite: bool,
 ) -> Exports:
-    """Write the files, and a row of each into the table as soon as it is there; say what cannot be written, and why.
+    """Write the files; say what cannot be written, and why.
 
     Raises:
         NasError: the only one cannot be.
     """
-    from nas.ship import ship_all, write_table
+    from nas.ship import ship_all
 
-    table, begun = found.folder.exports / "exports.csv", 0
+    begun = 0
 
     def before(job: Job) -> None:
         nonlocal begun
         begun += 1
         if len(jobs) > 1:
             click.echo(f"[{begun}/{len(jobs)}] {job}", err=True)
-
-    def after(shipped: Shipped) -> None:
-        table.parent.mkdir(exist_ok=True)
-        write_table(table, [shipped])
 
     done = ship_all(
         found.config,
@@ -171,7 +170,6 @@ def _export(
         targets=targets,
         executor=executor,
         before=before,
-        after=after,
     )
     if len(jobs) == 1 and done.refused:
         raise done.refused[0][1]

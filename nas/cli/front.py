@@ -49,7 +49,7 @@ def front(
     if plot_path is not None:
         found.plot(plot_path)
     print_front(found, members)
-    if budgets and found.pick("knee").record.number != Front.load(run).pick("knee").record.number:
+    if budgets and found.members and found.pick("knee").record.number != Front.load(run).pick("knee").record.number:
         rule = shlex.quote(f"knee where {' and '.join(budgets)}")
         click.echo(f"the knee is of these networks, not of the whole front; elsewhere say --pick {rule}", err=True)
     say_notices(members)

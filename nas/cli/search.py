@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.group import given_again, given_plugins, plugin_option, reading_options
-from nas.cli.numbers import large
+from nas.cli.group import given_again, plugin_option, reading_options
+from nas.counts import large
 from nas.errors import NasError
 from nas.objectives import OBJECTIVES
 
@@ -39,6 +39,9 @@ _NOTHING = 0.005
 
 _TIMES = 10
 """What comes before a first training is to be a tenth of a search."""
+
+MOST_WORKERS = 1000
+"""As in nas.api, which is not loaded for --help."""
 
 DEFAULT_TRIALS = 80
 DEFAULT_SECONDS = 180.0
@@ -96,8 +99,9 @@ DEFAULT_SECONDS = 180.0
 @click.option(
     "-w",
     "--workers",
-    type=click.IntRange(1, 1000),  # as nas.api.MOST_WORKERS, which is not loaded for --help
-    help="Processes that train, one core each.  [default: 1, the search's own; on Ray, all there is room for]",
+    type=click.IntRange(1, MOST_WORKERS),
+    help="Processes that train, one core each.  [default: 1, the search's own; --resume: as many as last time; on Ray, "
+    "all there is room for]",
 )
 @click.option(
     "--executor",
@@ -182,8 +186,8 @@ def search(
     from nas.catalog import find_space
     from nas.durations import seconds
     from nas.study.config import StudyConfig
-    from nas.study.elsewhere import options_again, targets_in
-    from nas.study.folder import RunFolder, next_folder
+    from nas.study.elsewhere import targets_in
+    from nas.study.folder import RunFolder
     from nas.study.loop import Limits
     from nas.study.session import open_search
     from nas.trackers import Tracking
@@ -193,6 +197,8 @@ def search(
     limit_s = None if time_limit is None else seconds(time_limit)
     if trials is None and limit_s is None and plateau is None:
         trials, limit_s, plateau = _limits_of(out if resume else None)
+    if workers is None and resume and executor == "local":
+        workers = _workers_of(out)
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
     if trial_time_limit is not None:
         chosen["trial_time_limit_s"] = seconds(trial_time_limit)
@@ -205,7 +211,7 @@ def search(
         config = replace(folder.read_config(), **chosen)
     else:
         config = StudyConfig(**chosen)
-        folder = RunFolder(out if out is not None else next_folder(Path("results"), config.space.name))
+        folder = RunFolder.numbered(Path("results"), config.space.name) if out is None else RunFolder(out)
     with ExitStack() as outer:
         with ExitStack() as stack:
             shown = _watcher(stack, quiet, verbose)
@@ -229,32 +235,62 @@ def search(
             if not quiet:
                 _say_start(opened, workers if executor == "local" else None)
             ended = opened.run()
-        again = ["nas search --resume --out", shlex.quote(str(folder.path))]
-        again += [f"--trials {trials}"] if trials is not None else []
-        if limit_s is not None:
-            enough_s = _enough_s(opened)
-            again.append(
-                f"--time-limit {time_limit or f'{limit_s:g}s'}" if enough_s is None else f"--time-limit {enough_s}s"
-            )
-        again += [f"--plateau {plateau}"] if plateau is not None else []
-        again += [f"--workers {workers}"] if workers is not None else []
-        again += [f"--executor {executor}"] if executor != "local" else []
-        again += [f"--storage {shlex.quote(storage)}"] if storage is not None else []
-        again += [f"--track {shlex.quote(one)}" for one in track]
-        again += [shlex.quote(word) for word in options_again(opened.evaluator.config)]
-        _say_end(opened, ended, quiet, " ".join(again) + given_plugins(), executor)
+        _say_end(opened, ended, quiet, _go_on(opened, time_limit, workers, executor, storage, track), executor)
+
+
+def _go_on(
+    opened: Search,
+    time_limit: str | None,
+    workers: int | None,
+    executor: str,
+    storage: str | None,
+    track: Sequence[str],
+) -> str:
+    """Return the command that goes on with a search as it was given.
+
+    Args:
+        time_limit: in the user's words.
+    """
+    from nas.study.elsewhere import options_again
+
+    limits, config = opened.limits, opened.evaluator.config
+    words = ["nas", "search", "--resume", "--out", str(opened.folder.path)]
+    words += ["--trials", str(limits.trials)] if limits.trials is not None else []
+    if limits.seconds is not None:
+        enough_s = _enough_s(opened)
+        given = time_limit or f"{limits.seconds:g}s"
+        words += ["--time-limit", given if enough_s is None else f"{enough_s}s"]
+    words += ["--plateau", str(limits.plateau)] if limits.plateau is not None else []
+    words += ["--workers", str(workers)] if workers is not None else []
+    words += ["--executor", executor] if executor != "local" else []
+    words += ["--storage", storage] if storage is not None else []
+    words += [word for one in track for word in ("--track", one)]
+    return shlex.join([*words, *options_again(config)]) + given_again(config.data)
 
 
 def _limits_of(run: str | None) -> tuple[int | None, float | None, int | None]:
     """Return trials, seconds and plateau where nobody says: those of the last search in a run, else the usual ones."""
+    for search in _searches(run):
+        if limits := search.get("limits"):
+            return limits.get("trials"), limits.get("seconds"), limits.get("plateau")
+    return DEFAULT_TRIALS, DEFAULT_SECONDS, None
+
+
+def _workers_of(run: str | None) -> int | None:
+    """Return how many workers the last search of a run had on this machine; None: one, or nobody says."""
+    for search in _searches(run):
+        if search.get("executor", "local") == "local" and isinstance(found := search.get("workers"), int):
+            return min(found, MOST_WORKERS) if found > 1 else None
+    return None
+
+
+def _searches(run: str | None) -> list[dict[str, Any]]:
+    """Return what a run kept of its searches, the last one first."""
     from nas.records import read_json
     from nas.study.folder import RunFolder
 
     machine = {} if run is None or not RunFolder(run).machine.exists() else read_json(RunFolder(run).machine)
-    for search in reversed(machine.get("searches", [])):
-        if limits := search.get("limits"):
-            return limits.get("trials"), limits.get("seconds"), limits.get("plateau")
-    return DEFAULT_TRIALS, DEFAULT_SECONDS, None
+    return list(reversed(machine.get("searches", [])))
 
 
 def _usual_space(given: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.cli.group import READING, plugin_option, reading_options, targets_option
-from nas.cli.numbers import large
+from nas.counts import large
 
 if TYPE_CHECKING:
     from nas.space import Space

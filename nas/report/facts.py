@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.durations import readable
+from nas.objectives import OBJECTIVES
 from nas.report.elements import Markup, bar, element, listing, section, table
 from nas.report.headline import searched_seconds, trained_seconds
-from nas.report.labels import figure, head
+from nas.report.labels import figure, head, kind
 from nas.report.story import Story
 
 _STATES = {
@@ -111,12 +112,13 @@ def shipped(story: Story) -> Markup:
     parts = []
     if story.exports:
         rows = [_export(row) for row in story.exports]
+        judged = next((row["metric"] for row in story.exports if row.get("metric")), "accuracy")  # of version 0.1.0
         names = [
             "trial",
             "format",
             "weights",
             "precision",
-            "accuracy torch → file",
+            f"{judged} torch → file",
             "latency searched → file (ms)",
             "size",
             "verdict",
@@ -141,13 +143,13 @@ def _export(row: Mapping[str, str]) -> list[object]:
     latency = "; ".join(_latency(row, name) for name in row if re.fullmatch(_FILE_MS, name) and row[name])
     verdict = "; ".join(filter(None, (row.get("verdict", ""), row.get("differs", ""))))
     torch, file = (row.get(f"score_{of}") or row.get(f"accuracy_{of}") for of in ("torch", "file"))  # the latter: 0.1.0
-    accuracy = f"{_number(torch, '.4f')} → {_number(file, '.4f')}"
+    score = " → ".join(_score(row.get("metric", ""), value) for value in (torch, file))
     size = row.get("size_bytes", "")
     size = figure("size_bytes", float(size)) if size.isdecimal() else size
     form = row.get("format") or "onnx"  # of version 0.1.0, which knew no other
     form += f", batch {row['batch']}" if row.get("batch", "any") not in ("any", "") else ""
     what = [row.get("trial", ""), form, row.get("weights", ""), row.get("precision", "")]
-    return [*what, accuracy, latency, size, verdict]
+    return [*what, score, latency, size, verdict]
 
 
 def _latency(row: Mapping[str, str], name: str) -> str:
@@ -165,13 +167,13 @@ def _latency(row: Mapping[str, str], name: str) -> str:
 
 def _retraining(one: Mapping[str, Any], metric: str) -> list[object]:
     low, high = one.get(f"test_{metric}_low"), one.get(f"test_{metric}_high")
-    interval = "one seed" if low is None or high is None else f"{_number(low, '.4f')} to {_number(high, '.4f')}"
-    searched = _number(one.get(f"searched_validation_{metric}"), ".4f")
+    interval = "one seed" if low is None or high is None else f"{_score(metric, low)} to {_score(metric, high)}"
+    searched = _score(metric, one.get(f"searched_validation_{metric}"))
     trained = one.get("seeds", one.get("test_accuracies"))  # the latter of version 0.1.0
     seeds = len(trained) if isinstance(trained, list) else "–"
     return [
         one.get("trial", ""),
-        _number(one.get(f"test_{metric}_mean"), ".4f"),
+        _score(metric, one.get(f"test_{metric}_mean")),
         interval,
         seeds,
         one.get("epochs", ""),
@@ -237,6 +239,11 @@ def _drifts(machine: Mapping[str, Any]) -> list[list[object]]:
             said = "" if drift is None else f"{drift:+.1%}"
             rows.append([i, target, found.get("measurements", ""), found.get("disturbed", ""), said, within])
     return rows
+
+
+def _score(metric: str, value: object) -> str:
+    """Return what a file says of how good a network is: digits behind the point say little of a value in units."""
+    return _number(value, ".4g" if metric in OBJECTIVES and kind(metric) == "value" else ".4f")
 
 
 def _number(value: object, form: str = ".4g") -> str:

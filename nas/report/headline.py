@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nas.counts import power_of_ten
 from nas.durations import readable
 from nas.objectives import Objective
 from nas.records import TrialRecord, summary
@@ -47,7 +48,7 @@ def _searched(story: Story) -> str:
     wanted = " and ".join(map(_wanted, story.objectives))
     limits = f", under {' and '.join(map(str, story.budgets))}" if story.budgets else ""
     combinations, continuous = story.space.count()
-    size = f"{combinations:,}" if combinations < 10**7 else f"about 10{_raised(len(str(combinations)) - 1)}"
+    size = f"{combinations:,}" if combinations < 10**7 else f"about 10{_raised(power_of_ten(combinations))}"
     further = f" and {continuous} continuous parameters" if continuous else ""
     return f"Networks with {wanted}{limits}, searched among {size} combinations{further}."
 

@@ -51,8 +51,10 @@ def payload(story: Story) -> dict[str, Any]:
         "budgets": [{"name": b.objective, "limit": b.limit, "text": str(b)} for b in story.budgets],
         "knee": story.knee,
         "alike": {str(number): list(others) for number, others in story.alike.items()},
+        "curve": {"label": f"validation {head(story.judged)}", "kind": kind(story.judged)},
         "curves": {str(r.number): _curve(r) for r in story.records if len(r.curve) > 1},
         "trace": _trace(story),
+        "latencies": _latencies(story),
         "importances": importances(story.space, story.records, story.objectives),
         "members": {str(r.number): _member(story, r, trees[r.number]) for r in story.front},
     }
@@ -114,7 +116,15 @@ def _curve(record: TrialRecord) -> list[list[float | None]]:
     if len(points) > _POINTS:
         step = (len(points) - 1) / (_POINTS - 1)
         points = tuple(points[round(i * step)] for i in range(_POINTS))
-    return [[_short(epochs) for epochs, _ in points], [_short(accuracy) for _, accuracy in points]]
+    return [[_short(epochs) for epochs, _ in points], [_short(value) for _, value in points]]
+
+
+def _latencies(story: Story) -> str:
+    """Say of how many samples the latencies are; of each, where they differ."""
+    words = {name: "one sample" if n == 1 else f"a batch of {n}" for name, n in story.batches.items()}
+    if len(set(words.values())) > 1:
+        return ", ".join(f"{head(name)} of {of}" for name, of in words.items())
+    return f"latencies of {next(iter(words.values()), 'one sample')}"
 
 
 def _trace(story: Story) -> dict[str, Any]:

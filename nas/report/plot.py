@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from nas.objectives import Budget, Objective, is_latency
-from nas.pareto import knee
 from nas.records import TrialRecord, replacing
 from nas.report.labels import label, plain, short
 
@@ -49,15 +48,17 @@ def plot_front(
     *,
     title: str,
     labels: Mapping[int, str] | None = None,
+    knee: int | None = None,
 ) -> None:
     """Draw the front as PNG: what was found, what was rejected, and the limits.
 
-    With two objectives or more, the cheap one lies on x (log) and the trained one on y (a share of 1 on the log of the
-    error, which pulls the good ones apart), a third one is the colour. With one, its best value so far is drawn over
-    trials.
+    With two objectives or more, the cheap one lies on x (log, where all are above 0) and the trained one on y (a share
+    of 1 on the log of the error, which pulls the good ones apart), a third one is the colour. With one, its best value
+    so far is drawn over trials.
 
     Args:
         labels: trial number to a few words, listed beside the picture for members of the front.
+        knee: number of the trial that gets a ring; None: there is no ring.
     Raises:
         RunError: the file cannot be written.
     """
@@ -84,10 +85,10 @@ def plot_front(
         _say_what_is_below(axes, view, complete)
         _draw_rejected(axes, view, records)
         _draw_budgets(axes, view, budgets)
-        if front:
-            best = front[knee(np.array([[o.loss(r.metrics[o.name]) for o in objectives] for r in front]))]
+        if ringed := [r for r in front if r.number == knee]:
             ring: dict[str, Any] = {"s": 130, "facecolor": "none", "edgecolor": KNEE, "linewidth": 2, "zorder": 5}
-            axes.scatter(*view.points([best]), label="knee", **ring)
+            axes.scatter(*view.points(ringed), label="knee", **ring)
+        if front:
             _number(figure, axes, view, front)
         if side is not None:
             _list_front(side, view, front, labels or {})
@@ -149,7 +150,7 @@ def _draw_rejected(axes: Any, view: _View, records: Sequence[TrialRecord]) -> No
 
 def _draw_budgets(axes: Any, view: _View, budgets: Sequence[Budget]) -> None:
     for budget in budgets:
-        if budget.objective == view.x.name:
+        if budget.objective == view.x.name and (budget.limit > 0 or axes.get_xscale() != "log"):
             axes.axvline(budget.limit, color=LIMIT, linewidth=1.2, linestyle="--")
             where: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
             axes.annotate(str(budget), (budget.limit, 1), xytext=(4, -10), fontsize=8, color=LIMIT, **where)
@@ -196,7 +197,7 @@ def _figure(objective: Objective, value: float) -> str:
 def _set_scales(axes: Any, view: _View, complete: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> None:
     axes.set_xlabel(label(view.x), color=INK)
     axes.set_ylabel(label(view.y), color=INK)
-    if view.x.cheap:
+    if view.x.cheap and all(x > 0 for x in view.points(complete)[0]):  # a price of a user's own may be anything
         _log_axis(axes)
     if view.y.is_share and view.y.best == 1 and front:
         _error_axis(axes, view.points(complete)[1], view.points(front)[1])

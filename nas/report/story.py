@@ -25,6 +25,7 @@ class Story:
         trace: (number, hypervolume) after each complete trial, in the order in which they were completed; empty where
             there are fewer than two.
         box: in what it is told: how many trials it is made of, and its reference point, by objective.
+        batches: how many samples a latency is of, by its name.
         networks: what `networks.json` holds: `data`, and the blocks of members in `networks`.
         machine: what `machine.json` holds.
         exports: the rows of `exports/exports.csv`.
@@ -43,6 +44,7 @@ class Story:
     alike: Mapping[int, Sequence[int]] = field(default_factory=dict)
     trace: Sequence[tuple[int, float]] = ()
     box: tuple[int, Mapping[str, float]] = (0, MappingProxyType({}))
+    batches: Mapping[str, int] = field(default_factory=dict)
     networks: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
     exports: Sequence[Mapping[str, str]] = ()
@@ -56,6 +58,15 @@ class Story:
         """The members of the front, cheapest first."""
         first = next((o for o in self.objectives if o.cheap), self.objectives[0])
         return sorted((r for r in self.records if r.on_front), key=lambda r: first.plain_loss(r.metrics[first.name]))
+
+    @property
+    def judged(self) -> str:
+        """Name of what curves are of: the first objective that only training tells, else the figure usual for the data.
+
+        As `nas.study.judging.judged_by`; whether the data are a regression is seen by what trials were judged by.
+        """
+        usual = "rmse" if any("rmse" in r.scores for r in self.records) else "accuracy"
+        return next((o.name for o in self.objectives if not o.cheap), usual)
 
     def count(self, state: str) -> int:
         """Return how many trials ended in this state."""

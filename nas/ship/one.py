@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,8 @@ from nas.study.judging import judged_by
 if TYPE_CHECKING:
     from nas.data import Task
 
+_HOW = "choose another name, or overwrite it (--overwrite; in Python overwrite=True)"
+
 
 def ship(
     config: StudyConfig,
@@ -65,12 +67,16 @@ def ship(
         precision: None: the trial's own.
     Raises:
         RunError: there are no weights.
-        NasError: the file exists already, cannot be written in this format or quantised, or differs from torch.
+        NasError: the file exists already, or another tokenizer beside it; it cannot be written in this format or
+            quantised, or differs from torch.
     """
     form, own = FORMATS[format], precision_of(config.space, record.arch)
     path = path or exported_path(config, record, folder, precision, format)
     precision = precision or own
+    tokenizer = _tokenizer(task)
     _refuse(form, path, precision, overwrite)
+    if not overwrite and tokenizer is not None:
+        _check_tokenizer(tokenizer_path(path), tokenizer)
     if precision != "fp32":
         _check_targets(meters, precision)
     source, network = load_network(config, record, task, folder)
@@ -96,8 +102,8 @@ def ship(
         if precision != "fp32" and latencies:
             first = next(iter(latencies))
             speedup = meters[first].measure(plain, task.in_shape).value / latencies[first].file.value
-        if task.recipe is not None and "tokenizer" in task.recipe:
-            write_text(tokenizer_path(inside), json.dumps(task.recipe["tokenizer"], ensure_ascii=False))
+        if tokenizer is not None:
+            write_text(tokenizer_path(inside), tokenizer)
         size = sum(part.stat().st_size for part in form.parts(inside))
     kept_size = form.called == "onnx" and precision == own
     return Shipped(
@@ -139,6 +145,14 @@ def exported_path(
     return path.with_suffix(f".{precision}{path.suffix}")
 
 
+def placed(path: Path, usual: Path) -> Path:
+    """Return where a file goes that is to go to `path`: into a folder that is there, as it is called usually.
+
+    A folder that is called as the file would be is none to put it in: who names it means the file.
+    """
+    return path / usual.name if path.is_dir() and path.suffix != usual.suffix else path
+
+
 def tokenizer_path(path: Path) -> Path:
     """Return where the tokenizer of the file at `path` lies, of a network that reads texts."""
     return path.with_suffix(".tokenizer.json")
@@ -147,6 +161,20 @@ def tokenizer_path(path: Path) -> Path:
 def in_the_way(format: str, path: Path) -> list[Path]:
     """Return what is there already of the files that an export to `path` writes."""
     return [part for part in (*FORMATS[format].parts(path), beside(path), example_path(path)) if part.exists()]
+
+
+def check_free(taken: Sequence[Path], overwrite: bool, how: str) -> None:
+    """Check that files can take the place of what is in their way.
+
+    Args:
+        how: to overwrite it, in words.
+    Raises:
+        NasError: they cannot, or were not asked to.
+    """
+    if folders := [part for part in taken if part.is_dir()]:
+        raise NasError(f"{folders[0]} is a directory, which no file replaces; choose another name")
+    if taken and not overwrite:
+        raise NasError(f"{taken[0]} exists already; {how}")
 
 
 def _refuse(form: Format, path: Path, precision: Precision, overwrite: bool) -> None:
@@ -158,11 +186,27 @@ def _refuse(form: Format, path: Path, precision: Precision, overwrite: bool) -> 
         )
     if reason := form.refuses(precision) or form.unavailable():
         raise NasError(reason)
-    taken = in_the_way(form.called, path)
-    if taken and not overwrite:
-        raise NasError(f"{taken[0]} exists already; choose another name, or overwrite it (in Python: overwrite=True)")
-    if folders := [part for part in taken if part.is_dir()]:
-        raise NasError(f"{folders[0]} is a directory, which no file replaces; choose another name")
+    check_free(in_the_way(form.called, path), overwrite, _HOW)
+
+
+def _tokenizer(task: Task) -> str | None:
+    """Return what the tokenizer's file beside a network that reads texts holds; None where it reads none."""
+    if task.recipe is None or "tokenizer" not in task.recipe:
+        return None
+    return json.dumps(task.recipe["tokenizer"], ensure_ascii=False)
+
+
+def _check_tokenizer(path: Path, tokenizer: str) -> None:
+    """Refuse to replace another tokenizer: another network's token ids would mean something else from then on.
+
+    The same is there where a trial was exported in another format already.
+    """
+    try:
+        same = not path.exists() or json.loads(path.read_text(encoding="utf-8")) == json.loads(tokenizer)
+    except (OSError, ValueError):  # it is none
+        same = False
+    if not same:
+        raise NasError(f"{path} exists already, and is another tokenizer; {_HOW}")
 
 
 def _check_targets(meters: Mapping[str, OpenMeter], precision: Precision) -> None:

@@ -15,7 +15,7 @@ from nas.measure import opened
 from nas.records import TrialRecord
 from nas.ship.meters import shipping_meters
 from nas.ship.one import ship
-from nas.ship.shipped import Shipped
+from nas.ship.shipped import TABLE, Shipped, write_table
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder
 from nas.study.limits import training_process
@@ -43,6 +43,9 @@ class Exports:
     shipped: list[Shipped] = field(default_factory=list)
     refused: list[tuple[Job, NasError]] = field(default_factory=list)
 
+    unlisted: list[NasError] = field(default_factory=list)
+    """Why files that are there have no row in the table of the run."""
+
 
 def ship_all(
     config: StudyConfig,
@@ -55,13 +58,14 @@ def ship_all(
     targets: Sequence[str] = (),
     executor: str = "local",
     before: Callable[[Job], None] = lambda job: None,
-    after: Callable[[Shipped], None] = lambda shipped: None,
 ) -> Exports:
     """Export one file after the other, with one calibration of each target for all of them; see `ship`.
 
+    Each is a row of the run's `exports/exports.csv` as soon as it is there.
+
     Args:
         targets, executor: on what they are measured, see `shipping_meters`.
-        before, after: told of each file, when it is begun and when it is there.
+        before: told of each file when it is begun.
     Raises:
         NasError: what concerns all files, such as a run without a calibration.
     """
@@ -89,5 +93,8 @@ def ship_all(
                 done.refused.append((job, error))
                 continue
             done.shipped.append(found)
-            after(found)
+            try:
+                write_table(folder.exports / TABLE, [found])
+            except NasError as error:
+                done.unlisted.append(error)
     return done

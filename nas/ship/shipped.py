@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from filelock import FileLock
+
+from nas.errors import RunError
 from nas.records import write_rows
 from nas.ship.again import Again
+
+TABLE = "exports.csv"
+"""In a run's folder of exports."""
 
 
 @dataclass(frozen=True)
@@ -79,23 +85,29 @@ class Shipped:
 def write_table(path: Path, shipped: Sequence[Shipped]) -> None:
     """Write one CSV row per file; rows of other files that are in the table already stay.
 
-    Files beside the table, or in a folder there, are named as seen from it, so that a run can be moved.
+    Files beside the table, or in a folder there, are named as seen from it, so that a run can be moved; others by their
+    whole path. Its columns are those of all rows: files of different formats are measured on different targets.
 
-    Its columns are those of all rows: files of different formats are measured on different targets.
+    Raises:
+        RunError: it cannot be read or written.
     """
-    new = [s.to_row() for s in shipped]
+    folder, new = path.parent.resolve(), [s.to_row() for s in shipped]
     for row in new:
-        row |= {name: _seen_from(path.parent, str(row[name])) for name in ("file", "example")}
-    files = {row["file"] for row in new}
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    old = (row for row in csv.DictReader(lines) if _seen_from(path.parent, row.get("file") or "") not in files)
-    rows = [*old, *new]
-    columns = dict.fromkeys(column for row in (*new, *rows) for column in row if column)
-    ordered = sorted(columns, key=lambda column: "@" in column)  # those of further targets last
-    write_rows(path, [{column: row.get(column, "") for column in ordered} for row in rows], ordered)
+        row |= {name: _seen_from(folder, Path(str(row[name])).resolve()) for name in ("file", "example")}
+    files = {folder / str(row["file"]) for row in new}
+    try:
+        folder.mkdir(exist_ok=True)
+        with FileLock(folder / f".{path.name}.lock", timeout=60):  # two exports of one run add to it
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            old = (row for row in csv.DictReader(lines) if (folder / (row.get("file") or "")).resolve() not in files)
+            rows = [*old, *new]
+            columns = dict.fromkeys(column for row in (*new, *rows) for column in row if column)
+            ordered = sorted(columns, key=lambda column: "@" in column)  # those of further targets last
+            write_rows(path, [{column: row.get(column, "") for column in ordered} for row in rows], ordered)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"{path}: no row can be added: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _seen_from(folder: Path, file: str) -> str:
-    """Return a path relative to `folder` where it lies in it."""
-    path, folder = Path(file).resolve(), folder.resolve()
-    return str(path.relative_to(folder)) if file and path.is_relative_to(folder) else file
+def _seen_from(folder: Path, path: Path) -> str:
+    """Return a path relative to `folder` where it lies in it, else as it is."""
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

@@ -62,9 +62,14 @@ def search_commands(config: StudyConfig, searches: Sequence[Mapping[str, Any]], 
     words += ["--out", out]
     first, *further = searches or [{}]
     again = ["nas", "search", "--resume", "--out", out, *options_again(config)]
-    again += [word for plugin in config.plugins for word in ("--plugin", plugin.name)]
-    again += ["--data", config.data] if is_code(config.data) else []
+    again += code_again(config)
     return [shlex.join([*words, *_limits(first)]), *(shlex.join([*again, *_limits(search)]) for search in further)]
+
+
+def code_again(config: StudyConfig) -> list[str]:
+    """Return the options that name the code of a run again, which no command runs because a file names it."""
+    plugins = [word for plugin in config.plugins for word in ("--plugin", plugin.name)]
+    return [*plugins, *(["--data", config.data] if is_code(config.data) else [])]
 
 
 def _limits(search: Mapping[str, Any]) -> list[str]:

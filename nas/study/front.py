@@ -84,6 +84,9 @@ class Box:
     n_trials: int
     """That it is made of."""
 
+    logarithmic: tuple[bool, ...]
+    """(n_objectives,), of which objectives its losses are logarithms; see `_losses`."""
+
     def unit(self, losses: np.ndarray) -> np.ndarray:
         """Return losses (n, n_objectives) with the box as [0, 1]."""
         return (losses - self.low) / (self.span * _BEYOND)
@@ -95,29 +98,30 @@ class Box:
     def reference(self, objectives: Sequence[Objective]) -> dict[str, float]:
         """Return the far corner, as the user reads it: what is worse in one figure adds nothing."""
         corner = self.low + self.span * _BEYOND
-        return {o.name: _unscaled(o, float(loss)) for o, loss in zip(objectives, corner, strict=True)}
+        losses = [10**loss if log else loss for loss, log in zip(corner.tolist(), self.logarithmic, strict=True)]
+        return {o.name: o.unloss(loss) for o, loss in zip(objectives, losses, strict=True)}
 
 
 def hypervolume_box(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> Box | None:
     """Return the box of the first ten complete trials whose figures are finite; None where there are fewer than two."""
-    losses = _losses(complete, objectives)
+    losses, logarithmic = _losses(complete, objectives)
     first = losses[np.isfinite(losses).all(axis=1)][:_BOX]
     if len(first) < 2:
         return None
     low, high = first.min(axis=0), first.max(axis=0)
-    return Box(low, np.where(high > low, high - low, 1.0), len(first))
+    return Box(low, np.where(high > low, high - low, 1.0), len(first), logarithmic)
 
 
 def relative_hypervolume(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> float | None:
     """Return the hypervolume of the front, in boxes of the first ten trials (`Box`); None for fewer than two trials.
 
-    Costs count on a log scale. The box stands still after ten trials, so from then on the figure never falls; it is
-    above 1 where the search has left the box. One trial has no worst to be compared with.
+    Costs count on a log scale, where all of them are above 0. The box stands still after ten trials, so from then on
+    the figure never falls; it is above 1 where the search has left the box. One trial has no worst to be compared with.
 
     Args:
         complete: complete trials in the order in which they were completed.
     """
-    box, losses = hypervolume_box(complete, objectives), _losses(complete, objectives)
+    box, (losses, _) = hypervolume_box(complete, objectives), _losses(complete, objectives)
     return None if box is None else box.share(losses[np.isfinite(losses).all(axis=1)])
 
 
@@ -131,8 +135,9 @@ def hypervolume_trace(complete: Sequence[TrialRecord], objectives: Sequence[Obje
     box = hypervolume_box(complete, objectives)
     if box is None:
         return []
+    losses, _ = _losses(complete, objectives)
     front, volume, trace = np.empty((0, len(objectives))), 0.0, []
-    for record, point in zip(complete, _losses(complete, objectives), strict=True):
+    for record, point in zip(complete, losses, strict=True):
         if np.isfinite(point).all() and not (front <= point).all(axis=1).any():
             front = np.concatenate([front[~(point <= front).all(axis=1)], point[None]])
             volume = box.share(front)
@@ -149,17 +154,15 @@ def has_grown(complete: Sequence[TrialRecord], since: int, objectives: Sequence[
     return len(complete) < FEW or not trace or trace[-1][1] > trace[since - 1][1] * (1 + _GROWN)
 
 
-def _losses(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> np.ndarray:
-    """Return the losses of trials, (n_trials, n_objectives), costs as their logarithm."""
-    losses = np.array([[_scaled(o, r.metrics[o.name]) for o in objectives] for r in complete])
-    return losses.reshape(len(complete), len(objectives))
+def _losses(complete: Sequence[TrialRecord], objectives: Sequence[Objective]) -> tuple[np.ndarray, tuple[bool, ...]]:
+    """Return the losses of trials, (n_trials, n_objectives), and of which objectives they are logarithms.
 
-
-def _scaled(objective: Objective, value: float) -> float:
-    loss = objective.loss(value)
-    return float(np.log10(loss)) if objective.cheap and loss > 0 else loss
-
-
-def _unscaled(objective: Objective, scaled: float) -> float:
-    """Undo `_scaled` of a figure that has a logarithm, as all prices have but a user's own that are not above 0."""
-    return 10**scaled if objective.cheap and objective.direction == "minimize" else objective.unloss(scaled)
+    Those are the costs, but for one of a user's own where some trial has none above 0: a column has one scale.
+    """
+    losses = np.array([[o.loss(r.metrics[o.name]) for o in objectives] for r in complete], dtype=float)
+    losses = losses.reshape(len(complete), len(objectives))
+    positive = ((losses > 0) | ~np.isfinite(losses)).all(axis=0)
+    logarithmic = positive & np.array([o.cheap for o in objectives], dtype=bool)
+    with np.errstate(invalid="ignore"):  # of minus infinity
+        losses[:, logarithmic] = np.log10(losses[:, logarithmic])
+    return losses, tuple(logarithmic.tolist())

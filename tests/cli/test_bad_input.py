@@ -77,6 +77,7 @@ def folder(tmp_path, nas):
     (tmp_path / "full" / "thesis.txt").write_text("years of work")
     (tmp_path / "file").write_text("a file, no folder")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "net.onnx").mkdir()
     return tmp_path
 
 
@@ -247,8 +248,8 @@ def test_search(nas, folder, args, needles):
         (["measure", "run", "--pick", "knee:latency_ms"], ["knee takes nothing behind it"]),
         (["measure", "run", "--pick", "knee where latency_ms"], ["after 'where'", "cannot be read"]),
         (["export", "run", "--out", "file"], ["file", "exists already"]),
-        (["export", "run", "--out", "full"], ["full"]),
-        (["export", "run", "--out", "full", "--overwrite"], ["full", "directory"]),
+        (["export", "run", "--out", "net.onnx"], ["net.onnx is a directory, which no file replaces"]),
+        (["export", "run", "--out", "net.onnx", "--overwrite"], ["net.onnx is a directory, which no file replaces"]),
         (["export", "run", "--out", "file/net.onnx"], ["file"]),
         (["export", "run", "--front", "--out", "file"], ["file"]),
         (["space", "imge"], ["no shipped space called 'imge'", "'image'"]),

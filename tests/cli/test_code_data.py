@@ -140,3 +140,10 @@ def test_one_sample_of_the_priced_space_is_as_large_as_is_asked(nas, tmp_path):
     result = nas("space", "tiny.yaml", "--prices", "--samples", "2", "--data", "x.npz", "--resolution", "9")
     assert "shape (3, 9, 9), 2 outputs" in ok(result).output
     assert load_task(tmp_path / "x.npz").in_shape == (3, 20, 20)
+
+
+def test_a_search_whose_time_is_over_says_to_name_the_function_again(nas, at):
+    result = nas("search", "tiny.yaml", "-o", "n_params", "--data", "mine.py:load", "--out", "short", "-t", "0.001 s")
+    (command,) = (line for line in result.stderr.splitlines() if line.startswith("go on with: "))
+    assert command.startswith("go on with: nas search --resume --out short --time-limit ")
+    assert command.endswith(" --data mine.py:load")

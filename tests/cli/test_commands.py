@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+import shlex
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,12 +12,15 @@ from tiny_run import BUDGET, TINY, snapshot
 
 from nas import api
 from nas.catalog import find_space, shipped
-from nas.cli.search import _limits_of, _too_long
+from nas.cli.search import _go_on, _limits_of, _too_long, _workers_of
+from nas.errors import NasError
 from nas.records import read_csv
 from nas.space import Space
 from nas.space.yaml import parse
+from nas.study import session
+from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder
-from nas.study.loop import TOO_LONG
+from nas.study.loop import TOO_LONG, Limits
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -227,6 +231,13 @@ def test_pick_looks_among_what_keeps_the_budget(nas, run):
     assert read_csv(run.parent / "one.csv")[0].metrics["n_params"] == smallest
 
 
+def test_a_trial_is_picked_where_nothing_keeps_the_budget(nas, run, front):
+    number = front.pick("knee").record.number
+    result = ok(nas("front", "run", "--budget", "latency_ms<=1e-9", "--pick", f"trial:{number}"))
+    assert result.stderr == ""
+    assert [line for line in result.stdout.splitlines() if line.split()[:1] == [str(number)]]
+
+
 def test_the_csv_and_the_picture_of_a_front(nas, run):
     ok(nas("front", "run", "--csv", "front.csv", "--plot", "front.png"))
     records = {r.number: r for r in read_csv(run / "front.csv")}
@@ -352,6 +363,9 @@ def test_export_of_one_and_of_all(nas, run, front):
     assert len(list((run.parent / "both").glob("*.onnx"))) == len(front.pick_all(rules[1::2]))
     ok(nas("export", "run", "--pick", "knee", "--out", "mine/net.onnx"))
     assert (run.parent / "mine/net.onnx").exists()
+    for folder in ("mine", "."):  # that is there
+        ok(nas("export", "run", "--pick", "knee", "--out", folder))
+        assert (run.parent / folder / f"trial-{number:05d}.onnx").is_file()
 
 
 def test_a_file_from_before_a_retraining_is_told_until_it_is_replaced(nas, run, front):
@@ -468,3 +482,55 @@ def test_a_resume_without_limits_has_those_of_the_last_search(tmp_path):
     searches = [{"limits": {"trials": 8, "seconds": 60.0}}, {"limits": {"plateau": 5}}, {}]
     (tmp_path / "machine.json").write_text(json.dumps({"searches": searches}))
     assert _limits_of(str(tmp_path)) == (None, None, 5)
+
+
+def test_a_resume_has_the_workers_of_the_last_search_on_this_machine(nas, run, monkeypatch):
+    def caught(*args, workers, **more):
+        raise NasError(f"with {workers} workers")
+
+    monkeypatch.setattr(session, "open_search", caught)
+    resume = ["search", "--resume", "--out", "run"]
+    assert "with None workers" in nas(*resume).stderr
+    machine = json.loads((run / "machine.json").read_text())
+    machine["searches"] += [{"workers": 3, "executor": "local"}, {"workers": 8, "executor": "ray"}]
+    (run / "machine.json").write_text(json.dumps(machine))
+    assert "with 3 workers" in nas(*resume, "-n", 20).stderr
+    assert "with 2 workers" in nas(*resume, "-w", 2).stderr
+    assert "with None workers" in nas(*resume, "--executor", "ray").stderr
+
+
+@pytest.mark.parametrize(
+    ("searches", "workers"),
+    [
+        ([], None),
+        ([{"workers": 3}, {"workers": 1}], None),
+        ([{"workers": 3}, {}], 3),
+        ([{"workers": "many"}, {"workers": None}], None),
+        ([{"workers": 10**6}], api.MOST_WORKERS),
+    ],
+    ids=str,
+)
+def test_workers_that_a_run_kept(tmp_path, searches, workers):
+    assert _workers_of(None) is None
+    assert _workers_of(str(tmp_path)) is None
+    (tmp_path / "machine.json").write_text(json.dumps({"searches": searches}))
+    assert _workers_of(str(tmp_path)) == workers
+
+
+def test_the_command_that_goes_on_can_be_given_as_it_is_printed(own_parts):
+    """Its words are quoted, and code is named again."""
+    opened = SimpleNamespace(
+        limits=Limits(None, 900.0, 5),
+        folder=RunFolder("a run"),
+        evaluator=SimpleNamespace(config=StudyConfig(space=parse(TINY), data="mine.py:load(size=3)")),
+        ledger=SimpleNamespace(completed=[0]),
+    )
+    printed = _go_on(opened, "15 m", 2, "ray:a b", "sqlite:///c d.db", ["mlflow:e f", "tensorboard"])
+    assert shlex.split(printed) == [
+        *("nas", "search", "--resume", "--out", "a run", "--time-limit", "15 m", "--plateau", "5", "--workers", "2"),
+        *("--executor", "ray:a b", "--storage", "sqlite:///c d.db", "--track", "mlflow:e f", "--track", "tensorboard"),
+        *("--data", "mine.py:load(size=3)"),
+    ]
+    opened.limits = Limits(7, None, None)
+    short = _go_on(opened, None, None, "local", None, ())
+    assert short == "nas search --resume --out 'a run' --trials 7 --data 'mine.py:load(size=3)'"

@@ -48,6 +48,7 @@ def test_a_file(nas, file):
         (("net.onnx", "--target", "nosuch"), "no runtime called 'nosuch'"),
         (("net.onnx", "--shape", "7"), "a sample cannot be (7,)"),
         (("net.onnx", "--shape", "x"), "cannot be read"),
+        (("net.onnx", "--csv", "out/again.csv"), "out/again.csv: there is no folder out for the table; make it first"),
         (("net.onnx", "--pick", "knee"), "are for runs"),
         (("net.onnx", "--front"), "are for runs"),
         ((".", "--shape", "7"), "--shape is for ONNX files"),

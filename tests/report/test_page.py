@@ -143,20 +143,23 @@ def test_every_figure_can_be_an_axis(show, large):
 
 
 @pytest.mark.parametrize(
-    ("objectives", "axes"),
+    ("objectives", "axes", "curve"),
     [
-        (["accuracy"], ("accuracy", "latency_ms")),
-        (["macs", "latency_ms"], ("latency_ms", "macs")),
-        (["loss", "size_bytes"], ("loss", "size_bytes")),
+        (["accuracy"], ("accuracy", "latency_ms"), "validation accuracy"),
+        (["macs", "latency_ms"], ("latency_ms", "macs"), "validation accuracy"),
+        (["loss", "size_bytes"], ("loss", "size_bytes"), "validation loss"),
     ],
     ids=str,
 )
-def test_other_objectives(show, tmp_path, objectives, axes):
+def test_other_objectives(show, tmp_path, objectives, axes, curve):
     run = make_run(tmp_path / "run", 40, objectives=objectives)
     front = Front.load(run)
     tab = show(front.report())
     assert (tab.input_value("#front-y"), tab.input_value("#front-x")) == axes
     assert set(numbers(tab, "#front-chart .point")) == {m.record.number for m in front}
+    tab.click("#members-table button.open >> nth=0")
+    assert curve in tab.text_content("#members-table .curve svg")
+    assert "latencies of one sample with" in tab.text_content("#members-table caption")
 
 
 def test_a_network_is_shown_block_by_block(show, real, finished):

@@ -1,6 +1,7 @@
 """The picture of a front: it is drawn, of the right size, without a warning, and shows what it should."""
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,12 +77,44 @@ def test_any_number_of_objectives_and_trials(tmp_path, names, n):
     objectives = [OBJECTIVES[name] for name in names]
     records = made(n, objectives)
     labels = {r.number: f"conv {r.number} > lstm 64 > pool" for r in records}
-    pixels = draw(tmp_path / "front.png", records, names, labels=labels)
+    knee = next((r.number for r in records if r.on_front), None)
+    pixels = draw(tmp_path / "front.png", records, names, labels=labels, knee=knee)
     if n == 60 and len(names) == 2:
         assert has(pixels, drawing.FRONT)
         assert has(pixels, drawing.KNEE)
     if n == 60 and "latency_ms" in names and len(names) > 1:
         assert has(pixels, drawing.LIMIT), "what was rejected, and the limit"
+
+
+def test_the_ring_is_where_the_knee_is_said_to_be(tmp_path):
+    """In the corner of the member that is named, wherever the front bends; nowhere where nobody says."""
+    names = ("accuracy", "latency_ms")
+    records = made(60, [OBJECTIVES[name] for name in names])
+    front = sorted((r for r in records if r.on_front), key=lambda r: r.metrics["latency_ms"])
+    drawn = [draw(tmp_path / "front.png", records, names, knee=one.number) for one in (front[0], front[-1])]
+    cheap, good = (np.abs(pixels - colour(drawing.KNEE)).max(axis=-1) < 1 / 255 for pixels in drawn)
+    (low, left), (high, right) = (np.median(np.argwhere(here), axis=0) for here in (cheap & ~good, good & ~cheap))
+    assert right > left + 100, "more latency"
+    assert high < low - 100, "more accuracy"
+    dominated = next(r.number for r in records if r.state == "complete" and not r.on_front)
+    for nobody in (None, dominated):
+        assert not has(draw(tmp_path / "front.png", records, names, knee=nobody), drawing.KNEE)
+
+
+def test_a_price_of_ones_own_that_is_below_0_has_no_logarithm(tmp_path, own_parts):
+    OBJECTIVES.add("gain_db", unit="dB")(lambda module, in_shape: 0.0)
+    objectives = [OBJECTIVES["accuracy"], OBJECTIVES["gain_db"]]
+    gains = (-9.0, -3.0, 0.0, 2.0)
+    records = [
+        TrialRecord(i, Architecture.of({}), "complete", {"gain_db": Measurement.exact(gain)}, {"accuracy": 0.1 * i})
+        for i, gain in enumerate(gains)
+    ]
+    records = mark_front(records, front_numbers(records, objectives))
+    budgets = (Budget.parse("gain_db<=0"),)
+    pixels = draw(tmp_path / "front.png", records, ("accuracy", "gain_db"), budgets)
+    assert has(pixels, drawing.LIMIT)
+    above = [replace(r, prices={"gain_db": Measurement.exact(1.0 + r.number)}) for r in records]
+    assert not has(draw(tmp_path / "front.png", above, ("accuracy", "gain_db"), budgets), drawing.LIMIT)
 
 
 def test_no_front(tmp_path):

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,15 @@ from hypothesis import strategies as st
 from nas.api import Front
 from nas.errors import RunError
 from nas.measure.macs import count_macs
-from nas.objectives import Measurement, parse_objective
+from nas.objectives import OBJECTIVES, Measurement, parse_objective
+from nas.plugins import PluginId
 from nas.records import TrialRecord, read_csv, read_json, write_json
+from nas.report import Story
 from nas.report.facts import _shell
-from nas.report.headline import _data
+from nas.report.headline import _data, _searched
+from nas.report.html import SCRIPTS, _read
 from nas.report.importance import FEWEST, importances
-from nas.report.payload import Texts, to_script
+from nas.report.payload import Texts, payload, to_script
 from nas.ship import Again, Shipped, write_table
 from nas.space import Categorical, Choice, Float, Space
 from nas.study import command
@@ -143,6 +147,39 @@ def test_the_box_ends_a_tenth_beyond_the_worst():
     assert hypervolume_box(records[:1], [ACCURACY, LATENCY]) is None
 
 
+def priced(number, accuracy, gain):
+    return TrialRecord(number, None, "complete", {"gain_db": Measurement.exact(gain)}, {"accuracy": accuracy})
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_price_that_may_be_below_0_has_one_scale_for_all_trials(own_parts, direction):
+    """As they are, where one of them has no logarithm: what is a loss of -1, 1 and 3 lies in even steps in the box."""
+    OBJECTIVES.add("gain_db", unit="dB", direction=direction)(lambda module, in_shape: 0.0)
+    gain, sign = OBJECTIVES["gain_db"], 1 if direction == "minimize" else -1
+    records = [priced(0, 0.5, -1.0 * sign), priced(1, 0.7, 1.0 * sign), priced(2, 0.9, 3.0 * sign)]
+    for some in (records, records[::-1]):
+        box = hypervolume_box(some, [ACCURACY, gain])
+        assert box.logarithmic == (False, False)
+        assert box.reference([ACCURACY, gain]) == pytest.approx({"accuracy": 0.46, "gain_db": 3.4 * sign})
+        corners = (0.1 * 1.1 + 0.5 * 0.6 + 0.5 * 0.1) / 1.21  # by strips of accuracy, from the worst one on
+        assert relative_hypervolume(some, [ACCURACY, gain]) == pytest.approx(corners)
+        volumes = [volume for _, volume in hypervolume_trace(some, [ACCURACY, gain])]
+        assert volumes == sorted(volumes)
+        assert volumes[0] > 0
+
+
+def test_the_scale_of_a_price_is_that_of_all_trials_not_of_the_box_alone(own_parts):
+    """Ten trials above 0 make the box; one at 0 that comes after them is better than the one at 1."""
+    OBJECTIVES.add("gain_db", unit="dB")(lambda module, in_shape: 0.0)
+    objectives = [ACCURACY, OBJECTIVES["gain_db"]]
+    records = [priced(i, 0.5 + 0.01 * i, 1.0 + i) for i in range(10)]
+    assert hypervolume_box(records, objectives).logarithmic == (False, True)
+    more = [*records, priced(10, 0.5, 20.0), priced(11, 0.5, 0.0)]
+    assert hypervolume_box(more, objectives).logarithmic == (False, False)
+    assert not has_grown(more[:11], 10, objectives)
+    assert has_grown(more, 11, objectives)
+
+
 # --- importances ------------------------------------------------------------------------------------------------------
 
 SPACE = Space(
@@ -227,6 +264,74 @@ def test_what_a_resume_was_given_is_a_command_of_its_own(finished):
     first, second = search_commands(config, searches, "a run")
     assert first.endswith("--out 'a run' --time-limit 90s")
     assert second == "nas search --resume --out 'a run' --plateau 5 --executor ray --workers 4"
+
+
+def test_the_commands_from_here_name_code_again(front):
+    """As every command wants it to be named: a plugin, and data that come of a function."""
+    plugin = PluginId("my_blocks.py", "0" * 16)
+    front.config = dataclasses.replace(front.config, data="mine.py:load(size=32)", plugins=(plugin,))
+    page = html.unescape(re.sub(r"<[^>]*>", "", front.report().read_text()))
+    run = front.folder.path
+    for command_ in ("retrain", "export"):
+        assert f"nas {command_} {run} --pick knee --plugin my_blocks.py --data 'mine.py:load(size=32)'" in page
+
+
+# --- what is said of figures ------------------------------------------------------------------------------------------
+
+
+def story(objectives, records=(), **more):
+    parsed = [parse_objective(name) for name in objectives]
+    return Story(run="run", space=SPACE, data="d", objectives=parsed, budgets=(), records=records, **more)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "scores", "label", "kind"),
+    [
+        (["latency_ms", "accuracy"], {"accuracy": 0.5}, "validation accuracy", "share"),
+        (["loss", "accuracy"], {"accuracy": 0.5}, "validation loss", "loss"),
+        (["macro_f1"], {"accuracy": 0.5}, "validation macro F1", "share"),
+        (["rmse", "latency_ms"], {"rmse": 0.5}, "validation rmse", "value"),
+        (["macs", "latency_ms"], {"accuracy": 0.5}, "validation accuracy", "share"),
+        (["macs", "latency_ms"], {"rmse": 0.5, "r2": 0.1}, "validation rmse", "value"),
+        (["macs", "latency_ms"], {}, "validation accuracy", "share"),
+    ],
+    ids=str,
+)
+def test_curves_are_called_what_they_are_of(objectives, scores, label, kind):
+    record = TrialRecord(0, SPACE.sample(np.random.default_rng(0)), "failed", scores=scores)
+    assert payload(story(objectives, [record]))["curve"] == {"label": label, "kind": kind}
+
+
+def test_no_script_says_by_itself_what_a_figure_is():
+    scripts = "".join(_read(f"{name}.js") for name in SCRIPTS)
+    for name in ("DATA.curve,", "DATA.latencies"):
+        assert name in scripts
+    for word in ("alidation accuracy", "one sample"):
+        assert word not in scripts
+
+
+@pytest.mark.parametrize(
+    ("batches", "said"),
+    [
+        ({}, "latencies of one sample"),
+        ({"latency_ms": 1, "latency_ms@eager": 1}, "latencies of one sample"),
+        ({"latency_ms": 8}, "latencies of a batch of 8"),
+        ({"latency_ms": 8, "latency_ms@eager": 1}, "latency of a batch of 8, latency @eager of one sample"),
+    ],
+    ids=str,
+)
+def test_latencies_are_told_with_their_batch(batches, said):
+    assert payload(story(["accuracy"], batches=batches))["latencies"] == said
+
+
+def test_the_batch_is_that_of_the_runs_targets(front):
+    front.config = dataclasses.replace(front.config, runtime="onnxruntime:batch=8")
+    assert '"latencies":"latencies of a batch of 8"' in front.report().read_text()
+
+
+def test_a_space_of_any_size_is_told():
+    large = types.SimpleNamespace(count=lambda: (7 * 10**5000, 0))
+    assert "searched among about 10⁵⁰⁰⁰ combinations." in _searched(dataclasses.replace(story(["macs"]), space=large))
 
 
 # --- text that is data ------------------------------------------------------------------------------------------------
@@ -327,6 +432,22 @@ def test_files_of_every_format_are_told_with_the_latencies_of_their_own_runtime(
         ("4", "pt2", "0.6 [0.59, 0.61] on eager"),
         ("4", "executorch, batch 1", "0.6 [0.59, 0.61] on executorch"),
     ]
+
+
+def test_files_are_judged_by_the_figure_of_the_run(front):
+    """An error in units of the target may be small, and is no accuracy."""
+    folder = front.folder.exports
+    folder.mkdir()
+    for metric, torch, file, said in (
+        ("rmse", 0.0000123, 0.0000124, "1.23e-05 → 1.24e-05"),
+        ("macro_f1", 0.9, 0.8125, "0.9000 → 0.8125"),
+        ("<b>", 0.9, 0.8125, "0.9000 → 0.8125"),
+    ):
+        row = f"trial,file,metric,score_torch,score_file\n3,a.onnx,{metric},{torch},{file}\n"
+        (folder / "exports.csv").write_text(row)
+        page = Front.load(front.folder.path).report()
+        assert cells_of(page)[0][4] == said
+        assert f">{html.escape(metric)} torch → file</th>" in page.read_text()
 
 
 def test_a_retraining_is_told_with_its_seeds(front):

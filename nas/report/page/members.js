@@ -24,7 +24,7 @@ function drawMembers() {
     h("button", { type: "button", onclick: () => sortBy(c.name) }, c.head, h("span", { "aria-hidden": "true" }, SORT.name === c.name ? (SORT.down ? " ↓" : " ↑") : ""))));
   const kept = document.activeElement && document.activeElement.closest("#members-table") ? focusPath(document.activeElement) : null;
   host.replaceChildren(h("table", { class: "cards members" },
-    h("caption", null, `${rows.length / 2 === MEMBERS.length ? "" : `${rows.length / 2} of `}${many(MEMBERS.length, "network")} that no other trial dominates; latencies of one sample with their 95 % intervals`),
+    h("caption", null, `${rows.length / 2 === MEMBERS.length ? "" : `${rows.length / 2} of `}${many(MEMBERS.length, "network")} that no other trial dominates; ${DATA.latencies} with their 95 % intervals`),
     h("thead", null, h("tr", null, heads, h("th", { scope: "col" }, "network"))), h("tbody", null, rows)));
   if (kept) (host.querySelector(kept) || host.querySelector("button")).focus();
 }

@@ -39,19 +39,21 @@ function about(trial) {
 function curve(trial, width = 220, height = 74) {
   const points = DATA.curves[trial.number];
   if (!points || points[1].some((v) => v === null)) return null;
-  const [epochs, accuracy] = points, left = 38, lower = height - 16;
+  const { label, kind } = DATA.curve, [epochs, values] = points, lower = height - 16;
+  const text = (v) => figure(kind, v), most = Math.max(...values), least = Math.min(...values);
+  const left = 8 + 6 * Math.max(text(most).length, text(least).length);
   const x = scale("linear", 0, epochs[epochs.length - 1], left, width - 6, 0);
-  const y = scale("linear", Math.min(...accuracy), Math.max(...accuracy), lower, 6, 0.05);
-  const path = epochs.map((e, i) => `${i ? "L" : "M"}${x(e).toFixed(1)} ${y(accuracy[i]).toFixed(1)}`).join("");
-  const last = epochs.length - 1;
+  const y = scale("linear", least, most, lower, 6, 0.05);
+  const path = epochs.map((e, i) => `${i ? "L" : "M"}${x(e).toFixed(1)} ${y(values[i]).toFixed(1)}`).join("");
+  const last = epochs.length - 1, shown = label.length > 22 ? label.replace(/^validation /, "") : label; // beside the epochs
   return h("figure", { class: "curve" },
     s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label":
-      `Validation accuracy over ${digits(epochs[last], 3)} epochs: from ${accuracy[0].toFixed(3)} to ${accuracy[last].toFixed(3)}` },
+      `${label[0].toUpperCase()}${label.slice(1)} over ${digits(epochs[last], 3)} epochs: from ${text(values[0])} to ${text(values[last])}` },
       s("path", { class: "axis", d: `M${left} 4V${lower}H${width - 4}` }),
       s("path", { class: "line", d: path }),
-      s("circle", { class: "dot", cx: x(epochs[last]), cy: y(accuracy[last]), r: 2.5 }),
-      s("text", { x: left - 4, y: 12, class: "tick end" }, Math.max(...accuracy).toFixed(3)),
-      s("text", { x: left - 4, y: lower, class: "tick end" }, Math.min(...accuracy).toFixed(3)),
+      s("circle", { class: "dot", cx: x(epochs[last]), cy: y(values[last]), r: 2.5 }),
+      s("text", { x: left - 4, y: 12, class: "tick end" }, text(most)),
+      s("text", { x: left - 4, y: lower, class: "tick end" }, text(least)),
       s("text", { x: width - 6, y: height - 3, class: "tick end" }, `${digits(epochs[last], 3)} epochs`),
-      s("text", { x: left, y: height - 3, class: "tick" }, "validation accuracy")));
+      s("text", { x: left, y: height - 3, class: "tick" }, shown)));
 }

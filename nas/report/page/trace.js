@@ -40,9 +40,12 @@ function nothingToFollow() {
 function traceNote(end, step) {
   const { trials, reference } = DATA.trace.box, after = end[0] - step[0];
   const corner = Object.entries(reference).map(([name, value]) => `${META[name].head} ${figure(META[name].kind, value)}`).join(", ");
+  const complete = TRIALS.filter((t) => t.state === "complete"); // a price of one's own may have no logarithm
+  const plain = OBJECTIVE_NAMES.filter((name) => META[name].cheap && known(complete, name).some((v) => (META[name].up ? v >= 0 : v <= 0)));
+  const scales = `prices by their logarithm${plain.length ? ` (${plain.map((name) => META[name].head).join(", ")} as it is)` : ""}`;
   const when = step[0] === 1 ? "It has not grown since the first full training"
     : `It last grew with trial ${step[1]}, ${after > 0 ? `${many(after, "full training")} before the end` : "the last full training"}`;
-  return `The share of a box that the front dominates, prices by their logarithm. The box goes from the best to a tenth beyond the worst of the first ${trials} full trainings; `
+  return `The share of a box that the front dominates, ${scales}. The box goes from the best to a tenth beyond the worst of the first ${trials} full trainings; `
     + `that far corner, the reference point, is ${corner}. Above 1 the search has left the box. ${when}.`
     + (DATA.trace.timed ? "" : " When trials ended was not kept by the version that made this run, so there is no trace over time.");
 }
