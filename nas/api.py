@@ -25,7 +25,7 @@ from nas.objectives import LATENCY, Budget, is_latency, parse_objective
 from nas.pareto import choose, parse_rule, remarks, spread, worst_of_interest
 from nas.plugins import check_same
 from nas.plugins import load as load_plugin
-from nas.records import COLUMNS, TrialRecord, latency_columns, mark_front, summary, write_rows
+from nas.records import COLUMNS, TrialRecord, cell, latency_columns, mark_front, summary, write_rows
 from nas.retrain import Retrained, read_retrained
 from nas.retrain.watch import Unwatched
 from nas.retrain.watch import Watcher as RetrainWatcher
@@ -282,11 +282,6 @@ def _texts(name: str, given: object, kind: str, also: tuple[type, ...] = ()) -> 
     return tuple(map(str, several))
 
 
-def _cell(value: object) -> object:
-    """Return what `trials.csv` has in a cell."""
-    return str(value).lower() if isinstance(value, bool) else value
-
-
 class Front:
     """The networks of a run that no other dominates, cheapest first."""
 
@@ -504,7 +499,7 @@ class Front:
             RunError: it cannot be written, or a retraining cannot be read.
         """
         rows, columns = self._table(members)
-        write_rows(Path(path), [{name: _cell(value) for name, value in row.items()} for row in rows], columns)
+        write_rows(Path(path), [{name: cell(value) for name, value in row.items()} for row in rows], columns)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the front as a table, one row per network.

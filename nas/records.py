@@ -251,7 +251,7 @@ def write_csv(path: Path, records: Iterable[TrialRecord], columns: Iterable[str]
         if known is None or (known[0] is not r and known[0] != r):
             text.seek(0)
             text.truncate()
-            writer.writerow({name: _cell(value) for name, value in r.to_row().items()})
+            writer.writerow({name: cell(value) for name, value in r.to_row().items()})
             known = lines[r.number, r.on_front] = r, text.getvalue()
         parts.append(known[1])
     write_text(path, "".join(parts))
@@ -347,7 +347,8 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
+    """Return what a CSV of trials has for a value."""
     return str(value).lower() if isinstance(value, bool) else value
 
 

@@ -698,7 +698,7 @@ def test_figures_of_float32_and_of_8_bits_are_not_mixed(eight_bits):
 
 def test_a_file_that_cannot_be_written_is_the_networks_failure(eight_bits, monkeypatch):
     wrong = np.zeros((4, 1, 5, 8), np.float32)
-    monkeypatch.setattr("nas.retrain.drive.calibration", lambda task, seed: wrong)
+    monkeypatch.setattr("nas.study.deploy.calibration", lambda task, seed: wrong)
     with pytest.raises(TrialFailed, match=r"trial 5: seed 1: .*cannot be quantised as int8_static"):
         eight_bits()
 

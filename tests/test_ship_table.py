@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from nas.cli import main
 from nas.errors import RunError
-from nas.ship import TABLE, Shipped, write_table
+from nas.ship import Shipped, write_table
 from nas.study.folder import RunFolder
 
 
@@ -33,27 +33,31 @@ def exports(tmp_path, monkeypatch):
 
 
 def test_a_file_elsewhere_is_named_by_its_whole_path(exports, tmp_path):
-    write_table(exports / TABLE, [made(exports / "a.onnx"), made("b.onnx"), made("mine/c.onnx")])
-    named = [(row["file"], row["example"]) for row in rows(exports / TABLE)]
+    write_table(exports / "exports.csv", [made(exports / "a.onnx"), made("b.onnx"), made("mine/c.onnx")])
+    named = [(row["file"], row["example"]) for row in rows(exports / "exports.csv")]
     whole = [str(tmp_path / name) for name in ("b.onnx", "mine/c.onnx")]
     assert named == [("a.onnx", "a.onnx.example.py"), *((name, f"{name}.example.py") for name in whole)]
 
 
 def test_two_files_of_one_name_are_two_rows_and_one_under_two_names_is_one(exports, tmp_path, monkeypatch):
-    write_table(exports / TABLE, [made(exports / "net.onnx"), made("here/net.onnx"), made("there/net.onnx")])
-    write_table(exports / TABLE, [made(tmp_path / "here/net.onnx", trial=5)])
+    write_table(exports / "exports.csv", [made(exports / "net.onnx"), made("here/net.onnx"), made("there/net.onnx")])
+    write_table(exports / "exports.csv", [made(tmp_path / "here/net.onnx", trial=5)])
     (tmp_path / "there").mkdir()
     monkeypatch.chdir("there")
-    write_table(Path("../run/exports") / TABLE, [made("net.onnx", trial=6), made("../run/exports/net.onnx", trial=7)])
-    found = [(Path(row["file"]).parts[-2:], row["trial"]) for row in rows(tmp_path / exports / TABLE)]
+    write_table(
+        Path("../run/exports") / "exports.csv", [made("net.onnx", trial=6), made("../run/exports/net.onnx", trial=7)]
+    )
+    found = [(Path(row["file"]).parts[-2:], row["trial"]) for row in rows(tmp_path / exports / "exports.csv")]
     assert found == [(("here", "net.onnx"), "5"), (("there", "net.onnx"), "6"), (("net.onnx",), "7")]
 
 
 def test_weights_are_those_of_files_in_the_folder_alone(exports):
     run = RunFolder("run")
     elsewhere = [made("trial-00004.onnx", weights="retrained"), made("far/away.onnx", weights="other")]
-    write_table(exports / TABLE, [made(exports / "trial-00004.onnx"), made(exports / "gone.pt2", weights="retrained")])
-    write_table(exports / TABLE, elsewhere)
+    write_table(
+        exports / "exports.csv", [made(exports / "trial-00004.onnx"), made(exports / "gone.pt2", weights="retrained")]
+    )
+    write_table(exports / "exports.csv", elsewhere)
     for one in ("run/exports/trial-00004.onnx", "trial-00004.onnx"):
         Path(one).touch()
     assert run.exported_weights(4) == {"searched"}
@@ -63,17 +67,17 @@ def test_weights_are_those_of_files_in_the_folder_alone(exports):
 def test_a_table_that_cannot_be_written_is_named(exports):
     exports.write_text("in the way")
     with pytest.raises(RunError, match=r"exports/exports\.csv: no row can be added: File exists"):
-        write_table(exports / TABLE, [made("b.onnx")])
+        write_table(exports / "exports.csv", [made("b.onnx")])
     exports.unlink()
-    (exports / TABLE).mkdir(parents=True)
+    (exports / "exports.csv").mkdir(parents=True)
     with pytest.raises(RunError, match=r"exports\.csv: no row can be added: Is a directory"):
-        write_table(exports / TABLE, [made("b.onnx")])
+        write_table(exports / "exports.csv", [made("b.onnx")])
 
 
 def test_an_export_in_python_is_a_row_too(front, tmp_path):
     member = front.pick("knee")
     inside, outside = member.export(), member.export(tmp_path / "net.onnx")
-    named = [(row["file"], int(row["trial"])) for row in rows(front.folder.exports / TABLE)]
+    named = [(row["file"], int(row["trial"])) for row in rows(front.folder.exports_table)]
     assert named == [(Path(inside.file).name, member.record.number), (outside.file, member.record.number)]
 
 

@@ -84,7 +84,7 @@ def export(
     and a file that is not faster than fp32 or loses more than a hundredth is not worth it.
     """
     from nas.api import Front
-    from nas.ship import TABLE, check_free, in_the_way
+    from nas.ship import check_free, in_the_way
     from nas.tables import print_shipped
 
     if whole and picks:
@@ -109,7 +109,7 @@ def export(
     for error in done.unlisted:
         click.echo(str(error), err=True)
     if len(done.unlisted) < len(done.shipped):
-        click.echo(f"table: {found.folder.exports / TABLE}", err=True)
+        click.echo(f"table: {found.folder.exports_table}", err=True)
     if done.refused or not all(s.kept for s in done.shipped):
         raise SystemExit(1)
 

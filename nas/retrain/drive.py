@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-import tempfile
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,7 @@ import torch
 
 from nas.build import Network
 from nas.data import write_shared
-from nas.errors import NasError, RunError, TrialFailed
+from nas.errors import RunError, TrialFailed
 from nas.measure.quiet import Pause
 from nas.plugins import loaded
 from nas.records import TrialRecord, summary
@@ -31,13 +29,13 @@ from nas.retrain.result import Retrained, SeedResult, write_table
 from nas.retrain.watch import Watcher
 from nas.retrain.work import SeedJob, prepare, prepare_here, untrained
 from nas.study.config import StudyConfig
-from nas.study.deploy import calibration, precision_of, write_quantised
+from nas.study.deploy import precision_of, shipped_file
 from nas.study.executors.here import Here
 from nas.study.executors.local import Local
 from nas.study.folder import RunFolder
 from nas.study.jobs import Executor, Outcome, Progress
 from nas.study.judging import judged_by, portable_metrics
-from nas.training import TrainState, as_trial_failed
+from nas.training import TrainState
 
 if TYPE_CHECKING:
     from nas.data import Task
@@ -396,15 +394,8 @@ class Retraining:
         precision = precision_of(self._config.space, record.arch)
         if precision == "fp32":
             return self._test.judge(network, pause)
-        samples = calibration(self._task.to("cpu"), self._config.seed)
-        pause()
-        try:
-            with as_trial_failed(), tempfile.TemporaryDirectory(prefix="nas-") as scratch:
-                path = Path(scratch) / "network.onnx"
-                write_quantised(network, self._task.in_shape, path, precision, samples)
-                return self._test.judge_file(path, pause)
-        except NasError as error:
-            raise TrialFailed(str(error).splitlines()[0]) from error
+        with shipped_file(network, self._task.to("cpu"), precision, self._config.seed, pause) as path:
+            return self._test.judge_file(path, pause)
 
     def _timing(self, member: Member) -> dict[str, float] | None:
         """Return what a card says of the command's time limit; None where it has none."""

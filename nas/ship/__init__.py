@@ -11,7 +11,6 @@ from nas.ship.one import exported_path as exported_path
 from nas.ship.one import in_the_way as in_the_way
 from nas.ship.one import placed as placed
 from nas.ship.one import ship as ship
-from nas.ship.shipped import TABLE as TABLE
 from nas.ship.shipped import Shipped as Shipped
 from nas.ship.shipped import write_table as write_table
 from nas.ship.weights import load_network as load_network

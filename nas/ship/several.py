@@ -15,7 +15,7 @@ from nas.measure import opened
 from nas.records import TrialRecord
 from nas.ship.meters import shipping_meters
 from nas.ship.one import ship
-from nas.ship.shipped import TABLE, Shipped, write_table
+from nas.ship.shipped import Shipped, write_table
 from nas.study.config import StudyConfig
 from nas.study.folder import RunFolder
 from nas.study.limits import training_process
@@ -94,7 +94,7 @@ def ship_all(
                 continue
             done.shipped.append(found)
             try:
-                write_table(folder.exports / TABLE, [found])
+                write_table(folder.exports_table, [found])
             except NasError as error:
                 done.unlisted.append(error)
     return done

@@ -13,9 +13,6 @@ from nas.errors import RunError
 from nas.records import write_rows
 from nas.ship.again import Again
 
-TABLE = "exports.csv"
-"""In a run's folder of exports."""
-
 
 @dataclass(frozen=True)
 class Shipped:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +13,14 @@ import torch
 from torch import Tensor
 
 from nas.build import Network
+from nas.errors import NasError, TrialFailed
 from nas.export.onnx import export_onnx
 from nas.export.quantize import DeployConfig, Precision, quantize, run_file
 from nas.metrics import Judge
 from nas.rng import generator
 from nas.shapes import Shape
 from nas.space import Architecture, Space
-from nas.training import Scores
+from nas.training import Scores, as_trial_failed
 from nas.training.judge import score
 
 if TYPE_CHECKING:
@@ -56,6 +59,30 @@ def write_quantised(
         quantize(exported, path, precision, samples)
     finally:
         exported.unlink(missing_ok=True)
+
+
+@contextmanager
+def shipped_file(
+    network: Network, task: Task, precision: Precision, seed: int, pause: Callable[[], None]
+) -> Iterator[Path]:
+    """Yield the file that a network ships as in 8 bits, which is there for the length of the block.
+
+    Args:
+        network, task: on the CPU.
+        seed: of the study, see `calibration`.
+        pause: called before it is written.
+    Raises:
+        TrialFailed: it cannot be written, or something goes wrong with it within the block.
+    """
+    samples = calibration(task, seed)
+    pause()
+    try:
+        with as_trial_failed(), tempfile.TemporaryDirectory(prefix="nas-") as scratch:
+            path = Path(scratch) / "network.onnx"
+            write_quantised(network, task.in_shape, path, precision, samples)
+            yield path
+    except NasError as error:
+        raise TrialFailed(str(error).splitlines()[0]) from error
 
 
 def judge_file(

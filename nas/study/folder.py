@@ -62,6 +62,7 @@ class RunFolder:
         self.paused = self.path / "paused"
         self.shared = self.path / ".data"
         self.exports = self.path / "exports"
+        self.exports_table = self.exports / "exports.csv"
         self.retrained = self.path / "retrained"
         self.retrained_table = self.path / "retrained.csv"
         self.warm_start = self.path / "warm_start.json"
@@ -204,7 +205,7 @@ class RunFolder:
     def exported_weights(self, number: int) -> set[str]:
         """Return which weights a trial's files in `exports/` have, as their table says: searched, retrained."""
         try:
-            lines = (self.exports / "exports.csv").read_text(encoding="utf-8").splitlines()
+            lines = self.exports_table.read_text(encoding="utf-8").splitlines()
             rows = [row for row in csv.DictReader(lines) if row.get("trial") == str(number)]
         except (OSError, UnicodeDecodeError, csv.Error):
             return set()

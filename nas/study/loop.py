@@ -162,7 +162,9 @@ class Search:
             if record.prices:
                 self.evaluator.screener.learn(record.arch, record.prices)
             self.evaluator.seconds.learn(record)
-        self.ledger.reopen([r.number for r in self.records if r.reason.startswith(TOO_LONG) and self._fits(r.arch)])
+        self.ledger.reopen(
+            [r.number for r in self.records if r.reason.startswith(TOO_LONG) and not self._too_long(r.arch)]
+        )
         self._priced = set(self.ledger.by_arch)
         self._trained_before = self._grown_at = self.trained
         self._grown_with = len(self.ledger.completed)
@@ -350,11 +352,8 @@ class Search:
             record = TrialRecord(number, candidate.arch, "failed", candidate.prices, key=candidate.key, reason=reason)
         else:
             record = replace(before, state="failed", paused=False, reason=reason)
-        record = replace(record, ended_s=self.searched_s)
-        self.storage.finish(record)
-        self.folder.drop_state(number)
+        self._finish(replace(record, ended_s=self.searched_s), None)
         self.folder.ended()
-        self._keep(record)
 
     def _again(self, number: int, arch: Architecture) -> Running | None:
         """Return the job of a trial that was interrupted; None where it is refused now."""
@@ -448,7 +447,7 @@ class Search:
             self.folder.keep_price(candidate.key.split("-")[0], candidate.prices)
         prices = {name: m.value for name, m in candidate.prices.items()}
         losses = tuple(o.loss(prices[o.name]) if o.name in prices else None for o in self.objectives)
-        violation = candidate.violation(self.budgets) + self._too_long(candidate)
+        violation = candidate.violation(self.budgets) + (0.0 if candidate.problem else self._too_long(arch))
         cost = None
         if self.limits.seconds is not None and not candidate.problem:
             cost = self.evaluator.seconds.full(arch).expected or None
@@ -457,7 +456,7 @@ class Search:
     def _refused(self, candidate: Candidate) -> TrialRecord | None:
         """Return the record of a candidate that is not to be trained; None for one that may be."""
         refused, limit = candidate.record(0, self.budgets), self.trial_limit_s
-        if refused is not None or not self._too_long(candidate):
+        if refused is not None or not self._too_long(candidate.arch):
             return refused
         expected, least = self.evaluator.seconds.full(candidate.arch)
         return TrialRecord(
@@ -470,17 +469,10 @@ class Search:
             epoch_seconds_predicted=self.evaluator.seconds.epoch(candidate.arch),
         )
 
-    def _too_long(self, candidate: Candidate) -> float:
+    def _too_long(self, arch: Architecture) -> float:
         """Return by how much of it a training is sure to exceed its time limit; 0 where it may keep it."""
         limit = self.trial_limit_s
-        if limit is None or candidate.problem:
-            return 0.0
-        return max(0.0, self.evaluator.seconds.full(candidate.arch).least / limit - 1)
-
-    def _fits(self, arch: Architecture) -> bool:
-        """Whether a training is not sure to exceed its time limit."""
-        limit = self.trial_limit_s
-        return limit is None or self.evaluator.seconds.full(arch).least <= limit
+        return 0.0 if limit is None else max(0.0, self.evaluator.seconds.full(arch).least / limit - 1)
 
     # ---------------------------------------------------------------- jobs
 
@@ -515,7 +507,7 @@ class Search:
         self._running[number] = running
         if not self.executor.apart:
             self.folder.begin(number, self._deaths.get(number, 0) + 1)
-        self.watcher.training(running.job.number, running.candidate, self)
+        self.watcher.training(number, running.candidate, self)
         left = self.seconds_left
         job = replace(running.job, seconds_left=None if left == math.inf else max(0.0, left))
         self.executor.submit(job)

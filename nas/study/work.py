@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -20,7 +19,7 @@ from nas.plugins import Plugin, restore
 from nas.rng import generator, torch_seed
 from nas.space import Architecture
 from nas.study.config import StudyConfig
-from nas.study.deploy import calibration, judge_file, precision_of, write_quantised
+from nas.study.deploy import judge_file, precision_of, shipped_file
 from nas.study.folder import packed
 from nas.study.jobs import Job, Outcome, Progress, Runner, Tell
 from nas.study.judging import judged_by
@@ -244,12 +243,5 @@ def _scores_of_file(
     if precision == "fp32":
         return None
     network, task = network.cpu(), task.to("cpu")
-    samples = calibration(task, config.seed)
-    pause()
-    try:
-        with as_trial_failed(), tempfile.TemporaryDirectory(prefix="nas-") as scratch:
-            path = Path(scratch) / "network.onnx"
-            write_quantised(network, task.in_shape, path, precision, samples)
-            return judge_file(path, task.x_val, task.y_val, judge, pause)
-    except NasError as error:
-        raise TrialFailed(str(error).splitlines()[0]) from error
+    with shipped_file(network, task, precision, config.seed, pause) as path:
+        return judge_file(path, task.x_val, task.y_val, judge, pause)

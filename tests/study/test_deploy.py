@@ -133,7 +133,7 @@ def test_accuracy_and_loss_are_those_of_the_file(evaluator, digits, tmp_path, pr
 
 def test_a_file_that_cannot_be_written_is_a_failed_trial(evaluator, monkeypatch):
     wrong = np.zeros((4, 1, 5, 8), np.float32)
-    monkeypatch.setattr("nas.study.work.calibration", lambda task, seed: wrong)
+    monkeypatch.setattr("nas.study.deploy.calibration", lambda task, seed: wrong)
     job = Job(number=4, arch=arch("int8_static"), rung=0)
     outcome = work(evaluator.config, evaluator.task, job, lambda told: None)
     assert (outcome.ended, outcome.weights) == ("failed", None)
